@@ -1,0 +1,71 @@
+/* cpu.c - which kernels this build has and this CPU can run.
+ *
+ * Each ISA level is a named, complete set of kernels (simdjson's habit). __builtin_cpu_supports also asks whether the
+ * operating system saves the registers, which raw CPUID does not. The build defines NN_HAVE_<LEVEL> for the objects it
+ * made. "scalar" is compiled with FMA instructions, "portable" without: there fma is our own exact software routine. */
+#include <string.h>
+
+#include "internal.h"
+
+#define NN_SETS(level) extern const nn_kernel_set nn_kernels_##level##_f32, nn_kernels_##level##_f64;
+#define NN_LEVEL(level, runs) {{#level, &nn_kernels_##level##_f32, &nn_kernels_##level##_f64, {NULL, NULL}}, runs}
+
+static int always(void) { return 1; }
+NN_SETS(portable)
+
+#ifdef NN_HAVE_SCALAR
+NN_SETS(scalar)
+#if defined(__x86_64__)
+static int has_fma(void) { return __builtin_cpu_supports("fma"); }
+#else
+static int has_fma(void) { return 1; } /* part of AArch64 */
+#endif
+#endif
+#ifdef NN_HAVE_AVX2
+NN_SETS(avx2)
+static int has_avx2(void) { return __builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2"); }
+#endif
+#ifdef NN_HAVE_AVX512
+NN_SETS(avx512)
+static int has_avx512(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+}
+#endif
+#ifdef NN_HAVE_NEON
+NN_SETS(neon)
+#endif
+
+static const struct {
+    nn_kernels kernels;
+    int (*runs)(void);
+} levels[] = {
+    {{"reference", &nn_kernels_portable_f32, &nn_kernels_portable_f64, {nn_reference_f32, nn_reference_f64}}, always},
+    NN_LEVEL(portable, always),
+#ifdef NN_HAVE_SCALAR
+    NN_LEVEL(scalar, has_fma),
+#endif
+#ifdef NN_HAVE_NEON
+    NN_LEVEL(neon, always),
+#endif
+#ifdef NN_HAVE_AVX2
+    NN_LEVEL(avx2, has_avx2),
+#endif
+#ifdef NN_HAVE_AVX512
+    NN_LEVEL(avx512, has_avx512),
+#endif
+};
+enum { LEVELS = sizeof levels / sizeof levels[0] };
+
+const char *nn_isa_name(int32_t index) { return index >= 0 && index < LEVELS ? levels[index].kernels.name : NULL; }
+
+const nn_kernels *nn_kernels_named(const char *name)
+{
+    for (int i = LEVELS - 1; i >= 0; i--)
+        if ((!strcmp(name, "best") || !strcmp(name, levels[i].kernels.name)) && levels[i].runs())
+            return &levels[i].kernels;
+    return NULL;
+}
+
+const char *nn_kernels_name(const nn_kernels *kernels) { return kernels->name; }

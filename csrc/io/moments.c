@@ -1,0 +1,121 @@
+/* moments.c - mean and 1 / deviation of training data, and the checks that data from outside must pass.
+ *
+ * Standardisation (definitions.md): x' = (x - mean) scale, scale = 1 / deviation, the biased one, 1 where it is 0.
+ * Bytes: sum x and sum x^2 are exact integers, and so is n^2 variance = n sum x^2 - (sum x)^2 in 128 bits; it is
+ * rounded once, then divided and rooted: the result does not depend on the order of rows. Floats: two passes in double,
+ * mean first, rows ascending; the textbook one-pass formula would lose everything at mean >> deviation (lab E3).
+ */
+#include "../nncore.h"
+
+__extension__ typedef unsigned __int128 uint128;
+
+static double root(double x)
+{
+    return __builtin_sqrt(x); /* correctly rounded by IEEE 754, the same everywhere */
+}
+
+static int bad_rows(const int64_t *rows, int64_t n, int64_t count)
+{
+    for (int64_t i = 0; rows && i < n; i++)
+        if (rows[i] < 0 || rows[i] >= count)
+            return 1;
+    return 0;
+}
+
+static void finish_u8(double *mean, double *scale, uint64_t sum, uint64_t squares, uint64_t n)
+{
+    uint128 numerator = (uint128)n * squares - (uint128)sum * sum;
+    *mean = (double)sum / (double)n;
+    *scale = numerator == 0 ? 1 : (double)n / root((double)numerator);
+}
+
+/* Sums over one run of bytes; 32 bits hold 65,536 squares of 255. */
+static void add_run(uint64_t *sum, uint64_t *squares, const uint8_t *x, int64_t n)
+{
+    while (n > 0) {
+        int64_t part = n < 65536 ? n : 65536;
+        uint32_t s = 0, q = 0;
+        for (int64_t j = 0; j < part; j++) {
+            s += x[j];
+            q += (uint32_t)x[j] * x[j];
+        }
+        *sum += s;
+        *squares += q;
+        x += part;
+        n -= part;
+    }
+}
+
+int32_t nn_moments_u8(double *mean, double *scale, uint64_t *sums, const uint8_t *images, int64_t count,
+                      int64_t features, const int64_t *rows, int64_t n, int32_t per_feature)
+{
+    if (n < 1 || features < 1 || count < 0 || (!rows && n != count) || n > ((int64_t)1 << 46) / features)
+        return NN_ERR_ARGUMENT;
+    if (bad_rows(rows, n, count))
+        return NN_ERR_RANGE;
+    uint64_t *squares = sums + (per_feature ? features : 1);
+    for (int64_t j = 0; j < 2 * (per_feature ? features : 1); j++)
+        sums[j] = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const uint8_t *x = images + (rows ? rows[i] : i) * features;
+        if (!per_feature) {
+            add_run(sums, squares, x, features);
+            continue;
+        }
+        for (int64_t j = 0; j < features; j++)
+            sums[j] += x[j];
+        for (int64_t j = 0; j < features; j++)
+            squares[j] += (uint32_t)x[j] * x[j];
+    }
+    if (!per_feature)
+        finish_u8(mean, scale, sums[0], squares[0], (uint64_t)(n * features));
+    for (int64_t j = 0; per_feature && j < features; j++)
+        finish_u8(mean + j, scale + j, sums[j], squares[j], (uint64_t)n);
+    return NN_OK;
+}
+
+int32_t nn_moments_f32(double *mean, double *scale, const float *data, int64_t count, int64_t features,
+                       const int64_t *rows, int64_t n, int32_t per_feature)
+{
+    if (n < 1 || features < 1 || count < 0 || (!rows && n != count))
+        return NN_ERR_ARGUMENT;
+    if (bad_rows(rows, n, count))
+        return NN_ERR_RANGE;
+    int64_t m = per_feature ? features : 1, step = per_feature ? 1 : 0;
+    double terms = (double)n * (per_feature ? 1 : (double)features);
+    for (int64_t j = 0; j < m; j++)
+        mean[j] = scale[j] = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const float *x = data + (rows ? rows[i] : i) * features;
+        for (int64_t j = 0; j < features; j++)
+            mean[j * step] += (double)x[j];
+    }
+    for (int64_t j = 0; j < m; j++)
+        mean[j] /= terms;
+    for (int64_t i = 0; i < n; i++) {
+        const float *x = data + (rows ? rows[i] : i) * features;
+        for (int64_t j = 0; j < features; j++) {
+            double d = (double)x[j] - mean[j * step];
+            scale[j * step] += d * d;
+        }
+    }
+    for (int64_t j = 0; j < m; j++)
+        scale[j] = scale[j] > 0 ? 1 / root(scale[j] / terms) : 1;
+    return NN_OK;
+}
+
+int64_t nn_find_nonfinite(const float *data, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!(data[i] - data[i] == 0)) /* inf - inf and NaN - NaN are NaN */
+            return i;
+    return -1;
+}
+
+int64_t nn_find_label(const uint8_t *labels, int64_t n, int32_t classes)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (labels[i] >= classes)
+            return i;
+    return -1;
+}

@@ -1,0 +1,326 @@
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+/* nncore.h - the public contract of the kernel library, and the very text that cffi parses.
+ *
+ * A network is run as a *tape*: a flat list of instructions over a table of buffers. Each instruction is one op;
+ * nn_tape_run carries it out on a team of threads. Nothing here allocates, prints, aborts, reads the environment or
+ * keeps a mutable global; what can fail returns a status, fills the caller's fault and leaves its outputs alone.
+ *
+ * Letters: N batch, I inputs of a layer, O outputs, M K N the sizes of a matrix product, C classes, n any count.
+ * Sizes are int64_t in elements; byte counts are called nbytes. `real` is float or, on the float64 twin, double.
+ */
+
+enum {
+    NN_NUMERICS_ID = 1,  /* raised whenever any bit of math mode f32 changes; stored in every checkpoint */
+    NN_MAX_ARGS = 12,
+    NN_MAX_DIMS = 8,
+    NN_MAX_SCALARS = 16,
+    NN_MAX_EXTERNALS = 8,
+    NN_MAX_THREADS = 64
+};
+
+typedef enum nn_status {
+    NN_OK = 0,
+    NN_ERR_ARGUMENT = 1,  /* a malformed tape or call: a bug of the caller */
+    NN_ERR_NOMEM = 2,     /* memory ran out, or a region is smaller than the tape needs */
+    NN_ERR_STOPPED = 3,   /* the stop flag was raised; everything up to `step` is done */
+    NN_ERR_NONFINITE = 4, /* a watched value became NaN or infinite */
+    NN_ERR_RANGE = 5,     /* an index or label outside its range */
+    NN_ERR_FORMAT = 6,    /* bytes from outside that are not what they claim to be */
+    NN_ERR_LIMIT = 7      /* bytes from outside that ask for more than they may */
+} nn_status;
+
+/* Element types. NN_REAL is float on a tape and double on its float64 twin. */
+typedef enum nn_dtype { NN_REAL = 0, NN_F32 = 1, NN_F64 = 2, NN_U8 = 3, NN_I32 = 4, NN_I64 = 5 } nn_dtype;
+
+/* Where a buffer lives. PARAM and STATE persist and are shared by all tapes of a model, WORK is one tape's scratch
+ * plan, EXTERNAL is data of the caller's: `offset` is then its index in nn_run.external. */
+typedef enum nn_region { NN_PARAM = 0, NN_STATE = 1, NN_WORK = 2, NN_EXTERNAL = 3 } nn_region;
+
+/* Philox streams: each use of random numbers has its own, so none depends on how many another drew. */
+typedef enum nn_stream {
+    NN_STREAM_SHUFFLE = 1, NN_STREAM_SPLIT = 2, NN_STREAM_INIT = 3, NN_STREAM_DROPOUT = 4, NN_STREAM_GLYPHS = 5,
+    NN_STREAM_AUGMENT = 6
+} nn_stream;
+
+/* Kinds of NN_OP_SCHEDULE; their formulas and scalars stand in csrc/ops/schedule.c. */
+typedef enum nn_schedule {
+    NN_SCHEDULE_CONSTANT = 0, NN_SCHEDULE_POWER = 1, NN_SCHEDULE_EXPONENTIAL = 2, NN_SCHEDULE_PIECEWISE = 3,
+    NN_SCHEDULE_ONE_CYCLE = 4, NN_SCHEDULE_COSINE = 5
+} nn_schedule;
+
+/* ---- ops -------------------------------------------------------------------------------------------------------
+ * One line an op: formula; buffers, outputs first (x? may be absent, x! is read and written); dims; scalars.
+ * The story of each is in csrc/ops/<family>.c, its derivative in nncore/graph/ops.py. The numbers are private to a
+ * build; files store the names. */
+typedef enum nn_opcode {
+    /* gemm.c. act is the opcode of an elementwise _fwd op fused as epilogue, or -1; its scalars follow */
+    NN_OP_DENSE_FWD,        /* y = act(x w + b). y x w b?; N I O act; scalars of act */
+    NN_OP_DENSE_BWD_DATA,   /* dx = dy w^T. dx dy w; N I O */
+    NN_OP_DENSE_BWD_WEIGHT, /* dw[s] = x[s]^T dy[s], rows split in shards. dw x dy; N I O shards */
+    /* reduce.c */
+    NN_OP_SUM_ROWS, /* y[s,j] = sum_i x[s,i,j], i ascending. y x; N C shards */
+    NN_OP_SUM_ALL,  /* y[s] = scale sum_i x[s,i]; 16 lanes, chunks of 4096, pairwise. y x; n shards; scale */
+    NN_OP_SUM_SQUARES, /* y[0] = scale sum_i x[i]^2, order of SUM_ALL. y x; n; scale */
+    NN_OP_SUM_ABS,  /* y[0] = scale sum_i |x[i]|, order of SUM_ALL. y x; n; scale */
+    NN_OP_TREE_SUM, /* y = x[0] + ... + x[shards-1] in a fixed binary tree. y x; n shards */
+    /* elementwise.c; y may alias any input */
+    NN_OP_ADD,          /* y = a + b. y a b; n */
+    NN_OP_SUB,          /* y = a - b. y a b; n */
+    NN_OP_MUL,          /* y = a b. y a b; n */
+    NN_OP_SCALE,        /* y = c x. y x; n; c */
+    NN_OP_SCALE_BY,     /* y = s[0] x, s a tensor of one element. y x s; n */
+    NN_OP_ADD_SCALED,   /* y = fma(c, b, a). y a b; n; c */
+    NN_OP_ADD_SIGN,     /* y = a + c sign(b), sign(0) = 0. y a b; n; c */
+    NN_OP_ASSIGN,       /* y := x (an update that is not a gradient). y! x; n */
+    NN_OP_FILL,         /* y = c. y; n; c */
+    /* activation.c; y may alias x, dx may alias dy. Derivatives are written in y where y determines them */
+    NN_OP_STEP_FWD,       /* y = [x >= 0]. y x; n */
+    NN_OP_SATLIN_FWD,     /* y = min(max(x, 0), 1). y x; n */
+    NN_OP_SATLIN_BWD,     /* dx = dy [0 < y < 1]. dx dy y; n */
+    NN_OP_SIGMOID_FWD,    /* y = 1 / (1 + exp(-lambda x)). y x; n; lambda */
+    NN_OP_SIGMOID_BWD,    /* dx = dy lambda y (1 - y). dx dy y; n; lambda */
+    NN_OP_TANH_FWD,       /* y = a tanh(b x). y x; n; a b */
+    NN_OP_TANH_BWD,       /* dx = dy (b / a) (a - y) (a + y). dx dy y; n; a b */
+    NN_OP_RELU_FWD,       /* y = x < 0 ? 0 : x. y x; n */
+    NN_OP_RELU_BWD,       /* dx = dy [y > 0]. dx dy y; n */
+    NN_OP_LEAKY_RELU_FWD, /* y = x < 0 ? slope x : x. y x; n; slope */
+    NN_OP_LEAKY_RELU_BWD, /* dx = y > 0 ? dy : slope dy. dx dy y; n; slope */
+    NN_OP_ELU_FWD,        /* y = x > 0 ? lambda x : lambda alpha (exp(x) - 1). y x; n; lambda alpha */
+    NN_OP_ELU_BWD,        /* dx = dy (y > 0 ? lambda : y + lambda alpha). dx dy y; n; lambda alpha */
+    NN_OP_SOFTPLUS_FWD,   /* y = log(1 + exp(x)). y x; n */
+    NN_OP_SOFTPLUS_BWD,   /* dx = dy / (1 + exp(-x)). dx dy x; n */
+    /* softmax.c; row by row, the row maximum subtracted first */
+    NN_OP_SOFTMAX_FWD,     /* y = exp(x - max) / sum. y x; N C */
+    NN_OP_SOFTMAX_BWD,     /* dx = y (dy - sum_j dy_j y_j). dx dy y; N C */
+    NN_OP_LOG_SOFTMAX_FWD, /* y = x - max - log(sum exp(x - max)). y x; N C */
+    NN_OP_LOG_SOFTMAX_BWD, /* dx = dy - exp(y) sum_j dy_j. dx dy y; N C */
+    /* loss.c; one loss per row (N), and dz = scale dloss/dz computed along with it */
+    NN_OP_SOFTMAX_XENT,   /* loss = logsumexp(z) - z[t]. loss dz z labels; N C; scale */
+    NN_OP_SQUARED_ERROR,  /* loss = f sum_j (z - t)^2: f = 1/2 SquaredError, 1/C MSE. loss dz z t; N C; scale f */
+    NN_OP_ABSOLUTE_ERROR, /* loss = sum_j |z - t|. loss dz z t; N C; scale */
+    NN_OP_HUBER,          /* loss = sum_j |e| <= d ? e^2/2 : d(|e| - d/2). loss dz z t; N C; scale delta */
+    NN_OP_BINARY_XENT,    /* loss = sum_j softplus(z) - t z, t in [0, 1]. loss dz z t; N C; scale */
+    NN_OP_LOGISTIC_LOSS,  /* loss = sum_j log(1 + exp(-t z)), t = -1 or +1. loss dz z t; N C; scale */
+    NN_OP_HINGE,          /* loss = sum_j max(0, 1 - t z), t = -1 or +1. loss dz z t; N C; scale */
+    NN_OP_MULTI_HINGE,    /* loss = sum_{j != t} max(0, 1 + z_j - z_t). loss dz z labels; N C; scale */
+    NN_OP_ONE_HOT,        /* y[i,j] = j == labels[i] ? high : low. y labels; N C; low high */
+    /* gather.c; row r of the step is sample p = cursor + r of the epoch, shuffled by a keyed bijection, then rows[p] */
+    NN_OP_GATHER_U8,     /* x[r,j] = (images[row,j] - mean[j]) scale[j]. mean and scale (n), n = 1 or D.
+                            x images rows? mean scale; N D n */
+    NN_OP_GATHER_F32,    /* the same from float. x data rows? mean scale; N D n */
+    NN_OP_GATHER_LABELS, /* t[r] = labels[row] as i32, checked against C; label bytes 1 (u8) or 4 (i32). t labels rows?;
+                            N C bytes */
+    NN_OP_GATHER_TARGETS,/* t[r,j] = targets[row,j], float to real. t targets rows?; N D */
+    /* dropout.c; the mask comes from the counter RNG, so backward is the same op on dy */
+    NN_OP_DROPOUT,       /* y = keep ? x (1 / (1 - p)) : 0, keep by (seed, layer, step, element). y x; N D layer per_step; p */
+    /* optimizer.c; the rates are f64 tensors of one element. State below 2^-126 in magnitude becomes +0 */
+    NN_OP_SGD,       /* w -= rate g. w! g rate; n */
+    NN_OP_MOMENTUM,  /* v = mu v - rate g; w += v. w! v! g rate mu; n */
+    NN_OP_NESTEROV,  /* v = mu v - rate g; w += mu v - rate g, w being theta + mu v. w! v! g rate mu; n */
+    NN_OP_ADAGRAD,   /* r += g^2; w -= rate g / sqrt(r + eps), or (sqrt(r) + eps) if outside. w! r! g rate; n outside; eps */
+    NN_OP_RMSPROP,   /* r = rho r + (1 - rho) g^2; w -= rate g / sqrt(r + eps), or outside. w! r! g rate; n outside; rho eps */
+    NN_OP_ADADELTA,  /* Zeiler 2012, algorithm 1, times rate. w! r! s! g rate; n; rho eps */
+    NN_OP_ADAM,      /* Kingma and Ba 2015; AdamW by decay > 0; t = count + 1. w! m! v! g rate count(i64); n; beta1 beta2
+                        eps decay */
+    NN_OP_DECAY,     /* w -= zeta w, after the update. w!; n; zeta */
+    NN_OP_INCREMENT, /* count += 1. count!(i64) */
+    NN_OP_SCHEDULE,  /* value(f64) = f(count); kinds, scalars, table(f64): schedule.c. value count(i64) table?; kind n */
+    /* init.c; element i of parameter `id` from the Philox stream INIT, computed in double, rounded once */
+    NN_OP_INIT_UNIFORM, /* w = U(-limit, limit). w; n id; limit */
+    NN_OP_INIT_NORMAL,  /* w = deviation N(0, 1), Box-Muller, not truncated. w; n id; deviation */
+    /* metric.c */
+    NN_OP_METRICS,      /* sums(f64[4]) += N loss, correct, N, 0; a row with NaN is wrong. sums! loss z? labels?; N C */
+    NN_OP_CHECK_FINITE, /* faults with NN_ERR_NONFINITE if x holds NaN or inf. x; n */
+    NN_OP_ARGMAX,       /* y(i32) = first index of the row's maximum, or of its first NaN. y z; N C */
+    NN_OP_TOP_K,        /* hits(f64[1]) += rows whose label is among the k largest. hits! z labels; N C k */
+    NN_OP_COUNT_
+} nn_opcode;
+
+/* ---- tapes ----------------------------------------------------------------------------------------------------- */
+
+typedef struct nn_buffer {
+    int32_t region; /* nn_region */
+    int32_t dtype;  /* nn_dtype */
+    int64_t offset; /* bytes from the region's base; for NN_EXTERNAL the index of the external */
+    int64_t count;  /* elements; for NN_EXTERNAL a lower bound, or 0 */
+} nn_buffer;
+
+typedef struct nn_instr {
+    int32_t op;                 /* nn_opcode */
+    int32_t n_args;
+    int32_t arg[NN_MAX_ARGS];   /* buffer indices, outputs first; -1 where absent */
+    int64_t dim[NN_MAX_DIMS];
+    double scalar[NN_MAX_SCALARS];
+} nn_instr;
+
+typedef struct nn_tape {
+    int32_t real;  /* NN_F32, or NN_F64 for the twin */
+    int32_t batch; /* samples that one step consumes */
+    int64_t n_buffers;
+    int64_t n_instrs;
+    const nn_buffer *buffers;
+    const nn_instr *instrs;
+    int64_t nbytes[3]; /* what PARAM, STATE and WORK need */
+} nn_tape;
+
+/* Run `steps` steps of a tape; an epoch is its whole batches and then one step of the tail's tape. */
+typedef struct nn_segment {
+    const nn_tape *tape;
+    int64_t steps;
+} nn_segment;
+
+/* Flags of nn_run. CHECK: after each instruction look for the first non-finite output and fault on it. */
+enum { NN_RUN_SHUFFLE = 1, NN_RUN_CHECK = 2 };
+
+/* Everything a run needs and changes; the caller owns all memory. step, epoch and cursor are the position in the
+ * training, advanced after each step: they, PARAM and STATE are the whole state that a checkpoint has to keep. */
+typedef struct nn_run {
+    void *base[3];                       /* PARAM, STATE, WORK: 64-byte aligned */
+    int64_t nbytes[3];
+    void *external[NN_MAX_EXTERNALS];
+    int64_t external_nbytes[NN_MAX_EXTERNALS];
+    void *scratch;                       /* nn_scratch_nbytes(threads), 64-byte aligned */
+    int64_t scratch_nbytes;
+    double *seconds;                     /* per instruction of the first segment, accumulated; or NULL */
+    uint64_t seed;
+    int64_t n_samples;                   /* samples of an epoch, what the shuffle permutes */
+    int64_t step;                        /* steps done since the model was made */
+    int64_t epoch;
+    int64_t cursor;                      /* samples of this epoch already used */
+    int64_t first;                       /* instructions [first, last) of a step; last 0 means all. A partial */
+    int64_t last;                        /*   step does not advance the position */
+    int32_t threads;
+    int32_t flags;
+    volatile int32_t stop;               /* raised by another thread: the run ends after the current step */
+} nn_run;
+
+typedef struct nn_fault {
+    int32_t code;    /* nn_status */
+    int32_t instr;   /* index in the tape, -1 if none */
+    int64_t segment;
+    int64_t step;    /* global step */
+    int64_t index;   /* element, row or byte at fault, -1 if none */
+    double value;
+} nn_fault;
+
+/* Opaque: the complete set of kernels of one ISA. */
+typedef struct nn_kernels nn_kernels;
+
+/* ---- functions ------------------------------------------------------------------------------------------------- */
+
+/* The numerics id this library was built with, NN_NUMERICS_ID. Never fails. */
+int32_t nn_numerics_id(void);
+/* A static sentence for a status; "unknown status" for any other number. */
+const char *nn_status_text(int32_t status);
+/* The name of an opcode ("relu_fwd") as tape files store it; NULL outside [0, NN_OP_COUNT_). */
+const char *nn_op_name(int32_t op);
+/* Built ISA levels, slowest first, index 0 "reference" (the definitions, serial); NULL past the end. */
+const char *nn_isa_name(int32_t index);
+/* The kernels of a level by name, "best" for the fastest the CPU has; NULL if not built or the CPU lacks it. */
+const nn_kernels *nn_kernels_named(const char *name);
+/* The name of a level's kernels. */
+const char *nn_kernels_name(const nn_kernels *kernels);
+/* Threads the machine offers: OpenMP's processor count, 1 when built without OpenMP. */
+int32_t nn_threads_available(void);
+/* Bytes of scratch that a run on so many threads needs. */
+int64_t nn_scratch_nbytes(int32_t threads);
+
+/* Check that a tape is well-formed: ops, argument and buffer indices, regions within nbytes. Fills `fault` (may not
+ * be NULL) and returns NN_ERR_ARGUMENT if it is not. Sizes against each op's own shapes are the builder's duty. */
+int32_t nn_tape_check(const nn_tape *tape, nn_fault *fault);
+
+/* Run segments in order on run->threads threads. Returns NN_OK, or the status in `fault` (may not be NULL): position
+ * fields then tell the last finished step; parameters hold that step's values unless an update itself faulted. */
+int32_t nn_tape_run(const nn_kernels *kernels, const nn_segment *segments, int64_t n_segments, nn_run *run,
+                    nn_fault *fault);
+
+/* c (M, N) = a (M, K) b (K, N) + bias, one FMA chain per output, k ascending from +0, bias (N, or NULL) added last.
+ * real is NN_F32 or NN_F64; element (i, j) of a is a[i * rsa + j * csa], any strides, rows of c contiguous with
+ * stride rsc >= N. c may not overlap a or b. scratch: nn_scratch_nbytes(threads), 64-byte aligned. Returns
+ * NN_ERR_ARGUMENT for a bad size, type or thread count, c untouched. */
+int32_t nn_gemm(const nn_kernels *kernels, int32_t real, int32_t threads, void *c, const void *a, const void *b,
+                const void *bias, int64_t m, int64_t n, int64_t k, int64_t rsc, int64_t rsa, int64_t csa,
+                int64_t rsb, int64_t csb, void *scratch);
+
+/* Element i of the keyed bijection that shuffles [0, n): Feistel rounds on Philox(seed, SHUFFLE, epoch) with cycle
+ * walking. 0 <= i < n <= 2^62, else -1. */
+int64_t nn_shuffle(uint64_t seed, int64_t epoch, int64_t n, int64_t i);
+/* One block of Philox4x32-10 (Salmon et al. 2011): out (4) from counter (block, index, stream) and key seed. */
+void nn_philox(uint32_t *out, uint64_t seed, uint32_t stream, uint64_t index, uint32_t block);
+
+/* ---- data (io/) ---- */
+
+/* Why a table of integers in text was refused. */
+typedef enum nn_csv_reason {
+    NN_CSV_OK = 0,
+    NN_CSV_BLANK_LINE = 1,
+    NN_CSV_EMPTY_FIELD = 2,
+    NN_CSV_BAD_BYTE = 3,   /* neither a digit, a comma nor the end of a line */
+    NN_CSV_TOO_LARGE = 4,  /* more than max, or more than three digits */
+    NN_CSV_SHORT_LINE = 5,
+    NN_CSV_LONG_LINE = 6,
+    NN_CSV_FEW_LINES = 7,  /* the text ends before the last row */
+    NN_CSV_MANY_LINES = 8  /* text is left behind the last row */
+} nn_csv_reason;
+
+/* Where: rows and fields count from 0, the offsets are bytes from the start of the text. */
+typedef struct nn_csv_fault {
+    int32_t code;    /* nn_status */
+    int32_t reason;  /* nn_csv_reason */
+    int64_t row;
+    int64_t field;
+    int64_t found;   /* values in the line, for SHORT_LINE and LONG_LINE */
+    int64_t line;    /* offset of the line's first byte */
+    int64_t begin;   /* offset of the field's first byte */
+    int64_t offset;  /* offset of the byte at fault; nbytes where the text ends too early */
+} nn_csv_fault;
+
+/* Lines of text (nbytes), a last one without newline included. Never fails. */
+int64_t nn_csv_lines(const uint8_t *text, int64_t nbytes);
+/* Comma-separated fields of the first line of text (nbytes); 0 for an empty text. Never fails. */
+int64_t nn_csv_fields(const uint8_t *text, int64_t nbytes);
+/* out (rows, fields) = the integers 0..max <= 255 of text (nbytes), which must hold exactly these rows; out NULL only
+ * checks. Grammar in csrc/io/csv.c. out may not overlap text. On failure `fault` (not NULL) says where and why, and the
+ * status is NN_ERR_FORMAT, NN_ERR_RANGE for too large a number or NN_ERR_ARGUMENT; out is then unspecified. */
+int32_t nn_csv_parse(uint8_t *out, const uint8_t *text, int64_t nbytes, int64_t rows, int64_t fields, int32_t max,
+                     nn_csv_fault *fault);
+/* text = values (rows, fields) as lines of comma-separated integers; returns the bytes written. text may not overlap
+ * values. Returns -1, text untouched, if capacity < 4 rows fields. */
+int64_t nn_csv_format(uint8_t *text, int64_t capacity, const uint8_t *values, int64_t rows, int64_t fields);
+
+/* Header of an IDX file of unsigned bytes. */
+typedef struct nn_idx {
+    int64_t dim[4];  /* sizes; 1 from rank on */
+    int64_t nbytes;  /* of the elements: the product of the sizes */
+    int32_t rank;    /* 1 to 4 */
+    int32_t header;  /* bytes before the first element */
+} nn_idx;
+
+/* Read the header of an IDX file from its first bytes (nbytes; 20 suffice). `idx` and `fault` may not be NULL or
+ * overlap. NN_ERR_FORMAT: fault->index is the offset of the wrong byte, fault->value the byte, -1 where the header ends
+ * too early; NN_ERR_LIMIT: the size at fault->index makes more than 2^48 bytes. idx is then untouched. */
+int32_t nn_idx_parse(nn_idx *idx, const uint8_t *bytes, int64_t nbytes, nn_fault *fault);
+
+/* mean and scale = 1 / deviation (1 where the deviation is 0) of the rows `rows` (n, or NULL for all n = count) of images
+ * (count, features): one each, or one per feature. sums: scratch of 2, or 2 features. Exact integer sums, so the order of
+ * rows is irrelevant. No aliasing. NN_ERR_ARGUMENT for empty or absurd sizes, NN_ERR_RANGE for a row outside; outputs
+ * untouched. */
+int32_t nn_moments_u8(double *mean, double *scale, uint64_t *sums, const uint8_t *images, int64_t count,
+                      int64_t features, const int64_t *rows, int64_t n, int32_t per_feature);
+/* The same from float data, in double, two passes, rows in the given order. */
+int32_t nn_moments_f32(double *mean, double *scale, const float *data, int64_t count, int64_t features,
+                       const int64_t *rows, int64_t n, int32_t per_feature);
+/* Index of the first NaN or infinity of data (n), -1 if there is none. Never fails. */
+int64_t nn_find_nonfinite(const float *data, int64_t n);
+/* Index of the first label of labels (n) outside [0, classes), -1 if there is none. Never fails. */
+int64_t nn_find_label(const uint8_t *labels, int64_t n, int32_t classes);
+
+/* Samples [begin, end) of n hand-drawn-looking digits: images (end - begin, 28, 28), labels (end - begin), balanced and
+ * shuffled. A sample depends on (seed, split, n, its index, difficulty) alone, so threads may draw ranges of one set.
+ * difficulty in [0, 1] widens every variation. No aliasing. NN_ERR_ARGUMENT for a bad range or difficulty; outputs
+ * untouched. */
+int32_t nn_glyphs(uint8_t *images, uint8_t *labels, uint64_t seed, int32_t split, int64_t n, int64_t begin, int64_t end,
+                  double difficulty);

@@ -1,0 +1,13 @@
+/* all.h - every op family, included once per pass and, with NN_PASS_LIST, once per table. No include guard. */
+#include "gemm.c"
+#include "reduce.c"
+#include "elementwise.c"
+#include "activation.c"
+#include "softmax.c"
+#include "loss.c"
+#include "gather.c"
+#include "dropout.c"
+#include "optimizer.c"
+#include "schedule.c"
+#include "init.c"
+#include "metric.c"

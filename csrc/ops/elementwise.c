@@ -1,0 +1,210 @@
+/* elementwise.c - arithmetic on arrays of one shape, for sums of gradients, penalties and updates that are not gradients.
+ *
+ *   add a + b   sub a - b   mul a b   scale c x   scale_by s[0] x   add_scaled fma(c, b, a)   add_sign a + c sign(b)
+ *   assign x    fill c
+ *
+ * Shapes: all (n), s (1). y may alias any input of n elements (each element is read before it is written). Each is one
+ * correctly rounded operation, so the error is at most u |y| (add, sub: none on underflow); c is rounded to real first,
+ * another u |c x|. sign(0) = 0: add_sign then returns a itself, so -0 stays -0; a NaN in either gives NaN. assign and
+ * fill are exact and keep any bits.
+ * Called by: autodiff where a value has several uses (add), L2 and L1 penalties (add_scaled, add_sign), loss weights.
+ */
+#ifdef NN_PASS_LIST
+NN_OP(add, ADD)
+NN_OP(sub, SUB)
+NN_OP(mul, MUL)
+NN_OP(scale, SCALE)
+NN_OP(scale_by, SCALE_BY)
+NN_OP(add_scaled, ADD_SCALED)
+NN_OP(add_sign, ADD_SIGN)
+NN_OP(assign, ASSIGN)
+NN_OP(fill, FILL)
+#endif
+
+/* ---- REFERENCE ------------------------------------------------------------------------------------------------- */
+#ifdef NN_PASS_REF
+static void add(const nn_call *c)
+{
+    real *y = c->arg[0];
+    const real *a = c->arg[1], *b = c->arg[2];
+    for (int64_t i = 0; i < c->dim[0]; i++)
+        y[i] = a[i] + b[i];
+}
+
+static void sub(const nn_call *c)
+{
+    real *y = c->arg[0];
+    const real *a = c->arg[1], *b = c->arg[2];
+    for (int64_t i = 0; i < c->dim[0]; i++)
+        y[i] = a[i] - b[i];
+}
+
+static void mul(const nn_call *c)
+{
+    real *y = c->arg[0];
+    const real *a = c->arg[1], *b = c->arg[2];
+    for (int64_t i = 0; i < c->dim[0]; i++)
+        y[i] = a[i] * b[i];
+}
+
+static void scale(const nn_call *c)
+{
+    real *y = c->arg[0];
+    const real *x = c->arg[1], factor = (real)c->scalar[0];
+    for (int64_t i = 0; i < c->dim[0]; i++)
+        y[i] = factor * x[i];
+}
+
+static void scale_by(const nn_call *c)
+{
+    real *y = c->arg[0];
+    const real *x = c->arg[1], factor = *(const real *)c->arg[2];
+    for (int64_t i = 0; i < c->dim[0]; i++)
+        y[i] = factor * x[i];
+}
+
+static void add_scaled(const nn_call *c)
+{
+    real *y = c->arg[0];
+    const real *a = c->arg[1], *b = c->arg[2], factor = (real)c->scalar[0];
+    for (int64_t i = 0; i < c->dim[0]; i++)
+        y[i] = v_fma(factor, b[i], a[i]);
+}
+
+static void add_sign(const nn_call *c)
+{
+    real *y = c->arg[0];
+    const real *a = c->arg[1], *b = c->arg[2], step = (real)c->scalar[0];
+    for (int64_t i = 0; i < c->dim[0]; i++)
+        y[i] = b[i] > 0 ? a[i] + step : b[i] < 0 ? a[i] - step : b[i] == 0 ? a[i] : b[i];
+}
+
+static void assign(const nn_call *c)
+{
+    real *y = c->arg[0];
+    const real *x = c->arg[1];
+    for (int64_t i = 0; i < c->dim[0]; i++)
+        y[i] = x[i];
+}
+
+static void fill(const nn_call *c)
+{
+    real *y = c->arg[0];
+    for (int64_t i = 0; i < c->dim[0]; i++)
+        y[i] = (real)c->scalar[0];
+}
+#endif
+
+/* ---- KERNEL ---------------------------------------------------------------------------------------------------- */
+#ifdef NN_PASS_KERNEL
+/* An elementwise op is its formula on vectors, f(x, k) or f(a, b, k) with the op's constants k, and one of two loops.
+ * Constant function pointers into inlined loops: the compiler puts the formula into the loop, at -O0 it is called. */
+typedef vreal map1_fn(vreal x, const vreal *k);
+typedef vreal map2_fn(vreal a, vreal b, const vreal *k);
+
+/* y = f(x) on [i, end). */
+V_INLINE void map1(real *y, const real *x, int64_t i, int64_t end, map1_fn *f, const vreal *k)
+{
+    for (; i + VW <= end; i += VW)
+        v_store(y + i, f(v_load(x + i), k));
+    if (i < end) {
+        vmask m = v_tail(end - i);
+        v_store_m(y + i, m, f(v_load_m(x + i, m), k));
+    }
+}
+
+/* y = f(a, b) on [i, end). */
+V_INLINE void map2(real *y, const real *a, const real *b, int64_t i, int64_t end, map2_fn *f, const vreal *k)
+{
+    for (; i + VW <= end; i += VW)
+        v_store(y + i, f(v_load(a + i), v_load(b + i), k));
+    if (i < end) {
+        vmask m = v_tail(end - i);
+        v_store_m(y + i, m, f(v_load_m(a + i, m), v_load_m(b + i, m), k));
+    }
+}
+
+/* Scalar i of the op, rounded to real. */
+V_INLINE vreal k_scalar(const nn_call *c, int i) { return v_set1((real)c->scalar[i]); }
+
+V_INLINE vreal add_v(vreal a, vreal b, const vreal *k) { return (void)k, v_add(a, b); }
+V_INLINE vreal sub_v(vreal a, vreal b, const vreal *k) { return (void)k, v_sub(a, b); }
+V_INLINE vreal mul_v(vreal a, vreal b, const vreal *k) { return (void)k, v_mul(a, b); }
+V_INLINE vreal scale_v(vreal x, const vreal *k) { return v_mul(k[0], x); }
+V_INLINE vreal add_scaled_v(vreal a, vreal b, const vreal *k) { return v_fma(k[0], b, a); }
+V_INLINE vreal assign_v(vreal x, const vreal *k) { return (void)k, x; }
+
+V_INLINE vreal add_sign_v(vreal a, vreal b, const vreal *k)
+{
+    vreal y = v_select(v_eq(b, v_zero()), a, b);
+    y = v_select(v_gt(b, v_zero()), v_add(a, k[0]), y);
+    return v_select(v_lt(b, v_zero()), v_sub(a, k[0]), y);
+}
+
+static void add(const nn_call *c, int64_t i, int64_t end)
+{
+    map2(c->arg[0], c->arg[1], c->arg[2], i, end, add_v, NULL);
+}
+
+static void sub(const nn_call *c, int64_t i, int64_t end)
+{
+    map2(c->arg[0], c->arg[1], c->arg[2], i, end, sub_v, NULL);
+}
+
+static void mul(const nn_call *c, int64_t i, int64_t end)
+{
+    map2(c->arg[0], c->arg[1], c->arg[2], i, end, mul_v, NULL);
+}
+
+static void assign(const nn_call *c, int64_t i, int64_t end)
+{
+    map1(c->arg[0], c->arg[1], i, end, assign_v, NULL);
+}
+
+static void scale(const nn_call *c, int64_t i, int64_t end)
+{
+    const vreal k[] = {k_scalar(c, 0)};
+    map1(c->arg[0], c->arg[1], i, end, scale_v, k);
+}
+
+static void scale_by(const nn_call *c, int64_t i, int64_t end)
+{
+    const vreal k[] = {v_set1(*(const real *)c->arg[2])};
+    map1(c->arg[0], c->arg[1], i, end, scale_v, k);
+}
+
+static void add_scaled(const nn_call *c, int64_t i, int64_t end)
+{
+    const vreal k[] = {k_scalar(c, 0)};
+    map2(c->arg[0], c->arg[1], c->arg[2], i, end, add_scaled_v, k);
+}
+
+static void add_sign(const nn_call *c, int64_t i, int64_t end)
+{
+    const vreal k[] = {k_scalar(c, 0)};
+    map2(c->arg[0], c->arg[1], c->arg[2], i, end, add_sign_v, k);
+}
+
+V_INLINE void fill_with(real *y, int64_t i, int64_t end, vreal value)
+{
+    for (; i + VW <= end; i += VW)
+        v_store(y + i, value);
+    if (i < end)
+        v_store_m(y + i, v_tail(end - i), value);
+}
+
+static void fill(const nn_call *c, int64_t i, int64_t end) { fill_with(c->arg[0], i, end, k_scalar(c, 0)); }
+#endif
+
+/* ---- DRIVER ---------------------------------------------------------------------------------------------------- */
+#ifdef NN_PASS_DRIVER
+NN_DRIVE_ELEMENTS(add, ADD)
+NN_DRIVE_ELEMENTS(sub, SUB)
+NN_DRIVE_ELEMENTS(mul, MUL)
+NN_DRIVE_ELEMENTS(scale, SCALE)
+NN_DRIVE_ELEMENTS(scale_by, SCALE_BY)
+NN_DRIVE_ELEMENTS(add_scaled, ADD_SCALED)
+NN_DRIVE_ELEMENTS(add_sign, ADD_SIGN)
+NN_DRIVE_ELEMENTS(assign, ASSIGN)
+NN_DRIVE_ELEMENTS(fill, FILL)
+#endif

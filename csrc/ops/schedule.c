@@ -1,0 +1,82 @@
+/* schedule.c - hyper-parameters that change with the step: rate, momentum, anything an update reads.
+ *
+ *   value = f(t),  t = count, the steps done before this one: 0, 1, ...
+ *
+ *   kind (dim[0])  scalars             f(t)
+ *   CONSTANT       e0                  e0
+ *   POWER          e0 s                e0 / (1 + t / s)
+ *   EXPONENTIAL    e0 s                e0 10^(-t / s)
+ *   PIECEWISE      the table           values[number of boundaries <= t]
+ *   ONE_CYCLE      peak a b up down T  linear from peak / a to peak over the first up T steps, back to peak / a over the
+ *                                      next down T, then to peak / b at T; the lectures' a = 10, b = 10000,
+ *                                      up = down = 0.45. Smith 2018, section 4
+ *   COSINE         e0 e1 T             e1 + (e0 - e1) (1 + cos(pi t / T)) / 2
+ *                                      Loshchilov and Hutter 2017, eq. 5, without restarts
+ *
+ * PIECEWISE: dim[1] = n boundaries, ascending, then n + 1 values, in the third argument (f64) or, if that is absent, in
+ * the scalars, which hold n <= 3.
+ * ONE_CYCLE and COSINE are functions of time on [0, T], T the steps of the whole training; a step takes the value at its
+ * beginning, so the last one is a step short of the end, and cosine to 0 wastes no step at rate 0. From T on they stay
+ * at their end.
+ * All in double, exp, pow and cos being ours: a value depends on nothing but t. Rank 0 writes it; the barrier behind the
+ * instruction shows it to the others. Error: a few units of 2^-53, far below the one rounding to float it meets. */
+#ifdef NN_PASS_LIST
+NN_OP_HOST(schedule, SCHEDULE)
+#endif
+
+/* ---- DRIVER ---------------------------------------------------------------------------------------------------- */
+#ifdef NN_PASS_DRIVER
+static double schedule_piecewise(const double *table, int64_t n, double t)
+{
+    int64_t leg = 0;
+    while (leg < n && table[leg] <= t)
+        leg++;
+    return table[n + leg];
+}
+
+/* From y0 at x = 0 to y1 at x = 1; exactly y0 there, and exactly y1 for x >= 1. */
+static double schedule_leg(double y0, double y1, double x)
+{
+    return x < 1 ? y0 + (y1 - y0) * x : y1;
+}
+
+static double schedule_one_cycle(const double *s, double t)
+{
+    double peak = s[0], low = peak / s[1], end = peak / s[2], total = s[5], up = s[3] * total, down = s[4] * total;
+    if (t < up)
+        return schedule_leg(low, peak, t / up);
+    if (t - up < down)
+        return schedule_leg(peak, low, (t - up) / down);
+    double rest = total - up - down;
+    return t < total && rest > 0 ? schedule_leg(low, end, (t - up - down) / rest) : end;
+}
+
+static double schedule_cosine(const nn_call *c, double t)
+{
+    const double *s = c->scalar, pi = 0x1.921fb54442d18p1;
+    return t < s[2] ? s[1] + (s[0] - s[1]) * (1 + c->math->cos(pi * (t / s[2]))) / 2 : s[1];
+}
+
+static void schedule(const nn_call *c)
+{
+    if (c->team->rank != 0)
+        return;
+    double *value = c->arg[0], t = (double)*(const int64_t *)c->arg[1];
+    const double *s = c->scalar, *table = c->arg[2] ? c->arg[2] : s;
+    int64_t kind = c->dim[0], n = c->dim[1];
+    if (kind == NN_SCHEDULE_CONSTANT)
+        *value = s[0];
+    else if (kind == NN_SCHEDULE_POWER)
+        *value = s[0] / (1 + t / s[1]);
+    else if (kind == NN_SCHEDULE_EXPONENTIAL)
+        *value = s[0] * c->math->pow(10, -t / s[1]);
+    else if (kind == NN_SCHEDULE_PIECEWISE && n >= 0 && (table != s || 2 * n + 1 <= NN_MAX_SCALARS))
+        *value = schedule_piecewise(table, n, t);
+    else if (kind == NN_SCHEDULE_ONE_CYCLE)
+        *value = schedule_one_cycle(s, t);
+    else if (kind == NN_SCHEDULE_COSINE)
+        *value = schedule_cosine(c, t);
+    else
+        nn_raise(c, NN_ERR_ARGUMENT, kind, (double)n);
+}
+#endif

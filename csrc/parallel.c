@@ -1,0 +1,103 @@
+/* parallel.c - the only file that knows OpenMP: raises a team once per call, and its barrier.
+ *
+ * The barrier spins briefly, since two threads of a training step meet within a microsecond, then gives the processor
+ * away, so that more threads than cores do not stall. Without OpenMP a team has one member and everything still works. */
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE
+#endif
+#include <sched.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "internal.h"
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+struct nn_barrier {
+    _Alignas(64) _Atomic int32_t arrived;
+    _Alignas(64) _Atomic int32_t generation;
+    int32_t verdict; /* written by the last to arrive, before it opens the next generation */
+};
+
+static void relax(int32_t spins)
+{
+    if (spins < 4000) {
+#if defined(__x86_64__)
+        __builtin_ia32_pause();
+#elif defined(__aarch64__)
+        __asm__ volatile("yield");
+#endif
+    } else if (spins < 5000) {
+        sched_yield();
+    } else {
+        struct timespec pause = {0, 50000};
+        nanosleep(&pause, NULL);
+    }
+}
+
+int32_t nn_team_barrier(const nn_team *team, const volatile int32_t *verdict)
+{
+    nn_barrier *b = team->barrier;
+    if (!b)
+        return *verdict;
+    int32_t generation = atomic_load_explicit(&b->generation, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&b->arrived, 1, memory_order_acq_rel) == team->size - 1) {
+        b->verdict = *verdict;
+        atomic_store_explicit(&b->arrived, 0, memory_order_relaxed);
+        atomic_store_explicit(&b->generation, generation + 1, memory_order_release);
+    } else {
+        for (int32_t spins = 0; atomic_load_explicit(&b->generation, memory_order_acquire) == generation; spins++)
+            relax(spins);
+    }
+    return b->verdict;
+}
+
+void nn_team_split(const nn_team *team, int64_t n, int64_t grain, int64_t *begin, int64_t *end)
+{
+    int64_t blocks = (n + grain - 1) / grain;
+    *begin = blocks * team->rank / team->size * grain;
+    *end = blocks * (team->rank + 1) / team->size * grain;
+    if (*begin > n)
+        *begin = n;
+    if (*end > n)
+        *end = n;
+}
+
+void nn_team_run(int32_t threads, void *scratch, nn_team_fn *fn, void *context)
+{
+    nn_barrier barrier = {0};
+    char *memory = scratch;
+#ifdef _OPENMP
+    if (threads > 1) {
+#pragma omp parallel num_threads(threads)
+        {
+            /* OpenMP may grant fewer threads than asked (OMP_THREAD_LIMIT): the team is what came. */
+            int32_t rank = omp_get_thread_num(), size = omp_get_num_threads();
+            nn_team team = {rank, size, size > 1 ? &barrier : NULL, memory,
+                            memory + NN_SHARED_NBYTES + (int64_t)rank * NN_RANK_NBYTES};
+            fn(&team, context);
+        }
+        return;
+    }
+#endif
+    (void)threads;
+    (void)barrier;
+    nn_team team = {0, 1, NULL, memory, memory + NN_SHARED_NBYTES};
+    fn(&team, context);
+}
+
+int32_t nn_threads_available(void)
+{
+#ifdef _OPENMP
+    int32_t n = omp_get_num_procs();
+    return n < NN_MAX_THREADS ? n : NN_MAX_THREADS;
+#else
+    return 1;
+#endif
+}
+
+int64_t nn_scratch_nbytes(int32_t threads)
+{
+    return NN_SHARED_NBYTES + (int64_t)threads * NN_RANK_NBYTES;
+}

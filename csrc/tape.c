@@ -1,0 +1,247 @@
+/* tape.c - the executor: one instruction, one op call, a barrier behind each.
+ *
+ * All ranks of the team walk the same instructions. A fault raised by any rank is seen by all at the barrier behind the
+ * instruction (the last to arrive decides for everybody), so no rank is left waiting. Updates of parameters stand
+ * behind the checks of the losses on the tape, so a step that faults has changed nothing.
+ *
+ * Hooks: `enter` and `leave` stand around every instruction on every rank: timing now; floating-point flags and
+ * statistics hang there too. */
+#define _POSIX_C_SOURCE 200809L
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+
+#include "internal.h"
+
+typedef struct execution {
+    const nn_kernels *kernels;
+    const nn_segment *segments;
+    int64_t n_segments;
+    nn_run *run;
+    nn_fault *fault;
+} execution;
+
+static const int64_t element_nbytes[] = {0, 4, 8, 1, 4, 8};
+
+static int64_t dtype_nbytes(const nn_tape *tape, int32_t dtype)
+{
+    return element_nbytes[dtype == NN_REAL ? tape->real : dtype];
+}
+
+void nn_raise(const nn_call *c, int32_t status, int64_t index, double value)
+{
+    /* First come, first told: the code is claimed atomically, the details follow before the barrier. */
+    _Atomic int32_t *code = (_Atomic int32_t *)&c->fault->code;
+    int32_t expected = NN_OK;
+    if (atomic_compare_exchange_strong(code, &expected, status)) {
+        c->fault->index = index;
+        c->fault->value = value;
+    }
+}
+
+void nn_drive_range(const nn_call *c, int32_t op, int64_t n, int64_t grain)
+{
+    int64_t begin, end;
+    nn_team_split(c->team, n, grain, &begin, &end);
+    if (begin < end)
+        c->set->range[op](c, begin, end);
+}
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Pointers of an instruction's arguments, and how many bytes stand behind each. */
+static void resolve(const nn_tape *tape, const nn_instr *in, const nn_run *run, void **arg, int64_t *nbytes)
+{
+    for (int32_t i = 0; i < NN_MAX_ARGS; i++) {
+        arg[i] = NULL;
+        nbytes[i] = 0;
+        if (i >= in->n_args || in->arg[i] < 0)
+            continue;
+        const nn_buffer *b = &tape->buffers[in->arg[i]];
+        if (b->region == NN_EXTERNAL) {
+            arg[i] = run->external[b->offset];
+            nbytes[i] = run->external_nbytes[b->offset];
+        } else {
+            arg[i] = (char *)run->base[b->region] + b->offset;
+            nbytes[i] = b->count * dtype_nbytes(tape, b->dtype);
+        }
+    }
+}
+
+static int64_t first_nonfinite(const void *p, int32_t real, int64_t n)
+{
+    /* The exponent's bits all set: NaN or infinity. */
+    for (int64_t i = 0; i < n; i++) {
+        if (real == NN_F64) {
+            uint64_t u;
+            memcpy(&u, (const char *)p + 8 * i, 8);
+            if ((u >> 52 & 0x7ff) == 0x7ff)
+                return i;
+        } else {
+            uint32_t u;
+            memcpy(&u, (const char *)p + 4 * i, 4);
+            if ((u >> 23 & 0xff) == 0xff)
+                return i;
+        }
+    }
+    return -1;
+}
+
+/* NN_RUN_CHECK: fault on the first non-finite real among the arguments of an instruction that WORK, PARAM or STATE
+ * hold. Inputs were checked when they were outputs, so what is found here was produced here - or came in from outside. */
+static void check_arguments(const nn_call *c, const nn_tape *tape, const nn_instr *in)
+{
+    for (int32_t i = 0; i < in->n_args && c->team->rank == 0 && c->fault->code == NN_OK; i++) {
+        const nn_buffer *b = in->arg[i] < 0 ? NULL : &tape->buffers[in->arg[i]];
+        if (!b || b->dtype != NN_REAL || b->region == NN_EXTERNAL)
+            continue;
+        int64_t bad = first_nonfinite(c->arg[i], tape->real, b->count);
+        if (bad >= 0)
+            nn_raise(c, NN_ERR_NONFINITE, bad,
+                     tape->real == NN_F64 ? ((double *)c->arg[i])[bad] : (double)((float *)c->arg[i])[bad]);
+    }
+}
+
+/* One instruction on this rank; returns the team's verdict. */
+static int32_t execute(const execution *e, const nn_team *team, int64_t segment, int64_t index)
+{
+    const nn_tape *tape = e->segments[segment].tape;
+    const nn_instr *in = &tape->instrs[index];
+    void *arg[NN_MAX_ARGS];
+    int64_t nbytes[NN_MAX_ARGS];
+    resolve(tape, in, e->run, arg, nbytes);
+    int32_t is_double = tape->real == NN_F64;
+    nn_call c = {arg, nbytes, in->dim, in->scalar, team, is_double ? e->kernels->f64 : e->kernels->f32,
+                 e->kernels->f64, e->run, e->fault, is_double};
+    double enter = e->run->seconds && segment == 0 && team->rank == 0 ? seconds_now() : 0;
+    nn_op_fn *const *reference = e->kernels->reference[is_double];
+    if (reference && reference[in->op]) {
+        if (team->rank == 0)
+            reference[in->op](&c);
+    } else {
+        nn_drivers[in->op](&c);
+    }
+    int32_t verdict = nn_team_barrier(team, &e->fault->code);
+    if (verdict == NN_OK && e->run->flags & NN_RUN_CHECK) {
+        check_arguments(&c, tape, in);
+        verdict = nn_team_barrier(team, &e->fault->code);
+    }
+    if (e->run->seconds && segment == 0 && team->rank == 0)
+        e->run->seconds[index] += seconds_now() - enter;
+    return verdict;
+}
+
+/* All instructions of one step, or the range that run->first and run->last ask for. */
+static int32_t execute_step(const execution *e, const nn_team *team, int64_t segment)
+{
+    const nn_tape *tape = e->segments[segment].tape;
+    int64_t last = e->run->last ? e->run->last : tape->n_instrs;
+    for (int64_t i = e->run->first; i < last; i++) {
+        int32_t verdict = execute(e, team, segment, i);
+        if (verdict != NN_OK) {
+            if (team->rank == 0) {
+                e->fault->instr = (int32_t)i;
+                e->fault->segment = segment;
+                e->fault->step = e->run->step;
+            }
+            return verdict;
+        }
+    }
+    return NN_OK;
+}
+
+static void run_rank(const nn_team *team, void *context)
+{
+    const execution *e = context;
+    nn_run *run = e->run;
+    for (int64_t s = 0; s < e->n_segments; s++) {
+        for (int64_t n = 0; n < e->segments[s].steps; n++) {
+            if (execute_step(e, team, s) != NN_OK)
+                return;
+            if (team->rank == 0 && run->first == 0 && run->last == 0) {
+                run->step++;
+                run->cursor += e->segments[s].tape->batch;
+            }
+            if (team->rank == 0 && run->stop)
+                e->fault->code = NN_ERR_STOPPED;
+            /* The next step reads the position: nobody starts it before rank 0 has moved it. */
+            if (nn_team_barrier(team, &e->fault->code) != NN_OK)
+                return;
+        }
+    }
+}
+
+static int32_t refuse(nn_fault *fault, int32_t status, int64_t instr, int64_t index)
+{
+    fault->code = status;
+    fault->instr = (int32_t)instr;
+    fault->index = index;
+    return status;
+}
+
+int32_t nn_tape_check(const nn_tape *tape, nn_fault *fault)
+{
+    *fault = (nn_fault){0, -1, 0, 0, -1, 0};
+    if ((tape->real != NN_F32 && tape->real != NN_F64) || tape->batch < 1 || tape->n_buffers < 0 || tape->n_instrs < 1)
+        return refuse(fault, NN_ERR_ARGUMENT, -1, -1);
+    for (int64_t i = 0; i < tape->n_buffers; i++) {
+        const nn_buffer *b = &tape->buffers[i];
+        int ok = b->region >= 0 && b->region <= NN_EXTERNAL && b->dtype >= 0 && b->dtype <= NN_I64 && b->offset >= 0 &&
+                 b->count >= 0;
+        if (ok && b->region == NN_EXTERNAL)
+            ok = b->offset < NN_MAX_EXTERNALS;
+        else if (ok) /* by division, so that no claimed count overflows; 64 bytes keep every vector load aligned */
+            ok = b->offset % 64 == 0 && b->offset <= tape->nbytes[b->region] &&
+                 b->count <= (tape->nbytes[b->region] - b->offset) / dtype_nbytes(tape, b->dtype);
+        if (!ok)
+            return refuse(fault, NN_ERR_ARGUMENT, -1, i);
+    }
+    for (int64_t i = 0; i < tape->n_instrs; i++) {
+        const nn_instr *in = &tape->instrs[i];
+        if (in->op < 0 || in->op >= NN_OP_COUNT_ || in->n_args < 0 || in->n_args > NN_MAX_ARGS)
+            return refuse(fault, NN_ERR_ARGUMENT, i, -1);
+        for (int32_t a = 0; a < in->n_args; a++)
+            if (in->arg[a] < -1 || in->arg[a] >= tape->n_buffers)
+                return refuse(fault, NN_ERR_ARGUMENT, i, a);
+    }
+    return NN_OK;
+}
+
+/* What a run must offer a tape: regions and externals large enough. */
+static int32_t check_run(const nn_tape *tape, const nn_run *run, nn_fault *fault)
+{
+    for (int r = 0; r < 3; r++)
+        if (run->nbytes[r] < tape->nbytes[r] || (tape->nbytes[r] && !run->base[r]))
+            return refuse(fault, NN_ERR_NOMEM, -1, r);
+    for (int64_t i = 0; i < tape->n_buffers; i++) {
+        const nn_buffer *b = &tape->buffers[i];
+        if (b->region != NN_EXTERNAL)
+            continue;
+        if (run->external_nbytes[b->offset] / dtype_nbytes(tape, b->dtype) < b->count)
+            return refuse(fault, NN_ERR_NOMEM, -1, i);
+    }
+    if (run->first < 0 || run->last > tape->n_instrs)
+        return refuse(fault, NN_ERR_ARGUMENT, -1, -1);
+    return NN_OK;
+}
+
+int32_t nn_tape_run(const nn_kernels *kernels, const nn_segment *segments, int64_t n_segments, nn_run *run,
+                    nn_fault *fault)
+{
+    *fault = (nn_fault){0, -1, 0, run->step, -1, 0};
+    if (run->threads < 1 || run->threads > NN_MAX_THREADS || !run->scratch)
+        return refuse(fault, NN_ERR_ARGUMENT, -1, -1);
+    if (run->scratch_nbytes < nn_scratch_nbytes(run->threads))
+        return refuse(fault, NN_ERR_NOMEM, -1, -1);
+    for (int64_t s = 0; s < n_segments; s++)
+        if (nn_tape_check(segments[s].tape, fault) != NN_OK || check_run(segments[s].tape, run, fault) != NN_OK)
+            return fault->code;
+    execution e = {kernels, segments, n_segments, run, fault};
+    nn_team_run(run->threads, run->scratch, run_rank, &e);
+    return fault->code;
+}

@@ -1,0 +1,45 @@
+"""Cases of csrc/ops/elementwise.c."""
+
+from __future__ import annotations
+
+from nncore.bench.cases import EXACT, Bound, Call, Case, counts, data, elementwise, given, made, ulps
+
+IN_PLACE = ((0, 1),)
+EITHER = ((0, 1), (0, 2))
+BENCH = ((200_704,),)  # the weights of 784-256
+
+
+def _scale_by(size, kind, rng) -> Call:
+    (n,) = size
+    return Call([made(n), given(data(n, kind, rng)), given(data(1, "normal", rng))], (n,))
+
+
+def _fill(size, kind, rng) -> Call:
+    return Call([made(size[0])], size, (0.1,))
+
+
+def _add_scaled(call, exact):
+    """One rounding of the sum (u |y|), and c's own, which the product carries over: u |c b|."""
+    c = abs(call.scalars[0])
+    return [[1.01 * (abs(y) + c * abs(b)) for y, b in zip(exact[0], call.values(2), strict=True)]]
+
+
+def _add_sign(call, exact):
+    c = abs(call.scalars[0])
+    return [[1.01 * (abs(y) + c) for y in exact[0]]]
+
+
+CASES = [
+    Case("add", elementwise(2), counts(), ulps(0.5, "one rounding"), alias=EITHER, bench=BENCH),
+    Case("sub", elementwise(2), counts(), ulps(0.5, "one rounding"), alias=EITHER, bench=BENCH),
+    Case("mul", elementwise(2), counts(), ulps(0.5, "one rounding"), alias=EITHER, bench=BENCH),
+    Case("scale", elementwise(1, (-0.3,)), counts(), ulps(1, "the constant's rounding and the product's"),
+         alias=IN_PLACE, bench=BENCH),
+    Case("scale_by", _scale_by, counts(), ulps(0.5, "one rounding"), alias=IN_PLACE, bench=BENCH),
+    Case("add_scaled", elementwise(2, (0.1,)), counts(), Bound("u |y| for the fma, u |c b| for c", _add_scaled),
+         alias=EITHER, bench=BENCH, flop=lambda n: 2 * n),
+    Case("add_sign", elementwise(2, (0.1,)), counts(), Bound("u |y| for the sum, u |c| for c", _add_sign),
+         alias=EITHER, bench=BENCH),
+    Case("assign", elementwise(1), counts(), EXACT, alias=IN_PLACE, flop=lambda n: 0, bench=BENCH),
+    Case("fill", _fill, counts(), EXACT, kinds=("zero",), flop=lambda n: 0, bench=BENCH),
+]  # fmt: skip

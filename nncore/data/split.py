@@ -1,0 +1,103 @@
+"""Splits by the counter RNG, so that no thread or library version changes them, and standardisation statistics."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+from nncore._ffi import check, ffi, lib
+from nncore.errors import DataError, UsageError
+from nncore.tensor import Tensor
+
+
+def permutation(n: int, seed: int) -> array:
+    """0 to n - 1 in the order of the stream SPLIT of `seed`: a keyed bijection, other than the training shuffle's."""
+    words = ffi.new("uint32_t[4]")
+    lib.nn_philox(words, seed, lib.NN_STREAM_SPLIT, 0, 0)
+    key = words[0] | words[1] << 32
+    return array("q", [lib.nn_shuffle(key, 0, n, i) for i in range(n)])
+
+
+def holdout(n: int, share: float | int, seed: int = 0, labels: Sequence[int] | Tensor | None = None) -> tuple[array, array]:
+    """(training rows, validation rows) of n samples, both ascending, i64.
+
+    share: a fraction in (0, 1), or a number of samples. With `labels` every class gives its share (largest remainders).
+    Raises UsageError if either side would be empty.
+
+    >>> [len(rows) for rows in holdout(100, 0.1)]
+    [90, 10]
+    """
+    count = share if isinstance(share, int) else int(n * share + 0.5)
+    if not 0 < count < n:
+        raise UsageError(f"validation split of {share} from {n:,} samples: both sides must keep at least one")
+    order = permutation(n, seed)
+    if labels is None:
+        chosen = set(order[:count])
+    else:
+        chosen = _stratified(order, _as_sequence(labels, n), count)
+    rows = array("q", (i for i in range(n) if i not in chosen))
+    return rows, array("q", sorted(chosen))
+
+
+def folds(n: int, k: int, seed: int = 0) -> list[array]:
+    """k disjoint parts of 0 to n - 1, sizes differing by at most one, each ascending. Raises UsageError unless 2 <= k <= n."""
+    if not 2 <= k <= n:
+        raise UsageError(f"{k} folds of {n:,} samples: between 2 and {n:,} are possible")
+    order = permutation(n, seed)
+    return [array("q", sorted(order[n * i // k : n * (i + 1) // k])) for i in range(k)]
+
+
+def _as_sequence(labels, n: int) -> Sequence[int]:
+    found = labels.view() if isinstance(labels, Tensor) else labels
+    if len(found) != n:
+        raise UsageError(f"stratified split: {len(found):,} labels for {n:,} samples")
+    return found
+
+
+def _stratified(order: array, labels: Sequence[int], count: int) -> set[int]:
+    members: dict[int, list[int]] = {}
+    for i in order:
+        members.setdefault(labels[i], []).append(i)
+    n = len(order)
+    quota = {c: len(rows) * count // n for c, rows in members.items()}
+    by_remainder = sorted(members, key=lambda c: (-(len(members[c]) * count % n), c))
+    for c in by_remainder[: count - sum(quota.values())]:
+        quota[c] += 1
+    return {i for c, rows in members.items() for i in rows[: quota[c]]}
+
+
+def standardisation(images, rows: Sequence[int] | Tensor | None = None, per: str = "global") -> tuple[list[float], list[float]]:
+    """(mean, scale) with scale = 1 / deviation, 1 where the deviation is 0: x' = (x - mean) scale has mean 0, variance 1.
+
+    images (N, ...) u8 or f32; rows the samples that count (the training rows), default all; per "global" gives lists of
+    one, "feature" lists of one per pixel. Exact integer sums for bytes, two passes in float64 for floats. Raises
+    UsageError for another `per`, DataError for a row outside the data.
+
+    >>> standardisation(memoryview(bytes([0, 2])).cast("B", (2, 1)))
+    ([1.0], [1.0])
+    """
+    data = Tensor.from_any(images)
+    if per not in ("global", "feature"):
+        raise UsageError(f"standardisation per {per!r}: choose global or feature")
+    if data.dtype not in ("u8", "f32"):
+        raise DataError(f"standardisation of {data.dtype}: only unsigned bytes and 32-bit floats are data")
+    n = len(data)
+    features = data.nbytes // (1 if data.dtype == "u8" else 4) // max(n, 1)
+    width = features if per == "feature" else 1
+    mean, scale = ffi.new("double[]", width), ffi.new("double[]", width)
+    chosen = n if rows is None else len(rows)
+    listed = rows if rows is None or isinstance(rows, Tensor) else Tensor((chosen,), "i64", array("q", rows))
+    if listed is not None and listed.dtype != "i64":
+        raise DataError(f"standardisation: rows are {listed.dtype}; expected i64")
+    index = ffi.NULL if listed is None else ffi.cast("const int64_t *", listed.pointer)
+    if data.dtype == "u8":
+        sums = ffi.new("uint64_t[]", 2 * width)
+        pointer = ffi.cast("const uint8_t *", data.pointer)
+        status = lib.nn_moments_u8(mean, scale, sums, pointer, n, features, index, chosen, per == "feature")
+    else:
+        pointer = ffi.cast("const float *", data.pointer)
+        status = lib.nn_moments_f32(mean, scale, pointer, n, features, index, chosen, per == "feature")
+    if status == lib.NN_ERR_ARGUMENT:
+        raise DataError(f"standardisation of {chosen:,} rows of {data.shape}: there is nothing to average")
+    check(status, f"standardisation of rows of {data.shape}")
+    return list(mean), list(scale)

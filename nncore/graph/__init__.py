@@ -1,0 +1,1 @@
+"""Network -> graph -> gradients -> plan -> tape."""

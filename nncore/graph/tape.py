@@ -1,0 +1,310 @@
+"""The tape: the linearised graph plus offsets, and the only place that runs instructions.
+
+A tape is a flat list of kernel calls over a table of buffers. `print(tape)` shows it; it can be saved, hashed, compared,
+stepped through, and run in double (`twin`) on the same values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from nncore._ffi import check, ffi, kernels, lib, op_names, thread_count
+from nncore.errors import GraphError, Interrupted, NNError, NonFiniteError
+from nncore.graph import ops
+from nncore.graph.node import Input, Leaf, Node
+from nncore.graph.plan import Layout, Step, linearise, plan_memory, region_of, root
+from nncore.tensor import DTYPES, Tensor, aligned
+
+REGIONS = {"param": lib.NN_PARAM, "state": lib.NN_STATE, "work": lib.NN_WORK, "external": lib.NN_EXTERNAL}
+_DTYPE_IDS = {"real": lib.NN_REAL, **{name: row[0] for name, row in DTYPES.items()}}
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """One row of the buffer table; `dtype` "real" is float on a tape and double on its twin."""
+
+    name: str
+    region: str
+    dtype: str
+    offset: int
+    shape: tuple[int, ...]
+    count: int
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One kernel call: op by stable name, buffer indices (outputs first, -1 absent), sizes, scalars."""
+
+    op: str
+    note: str
+    layer: str
+    args: tuple[int, ...]
+    n_outputs: int
+    dims: tuple[int, ...]
+    scalars: tuple[float, ...]
+    flop: float
+
+
+@dataclass
+class Tape:
+    """A program over one arena. `outputs` are buffers that can be fetched after a run; `leaves` what it binds."""
+
+    name: str
+    batch: int
+    real: str
+    buffers: list[Buffer]
+    instructions: list[Instruction]
+    nbytes: dict[str, int]
+    outputs: dict[str, int] = field(default_factory=dict)
+    spec: tuple | None = None
+    seconds: list[float] | None = None
+
+    @property
+    def flop(self) -> float:
+        """Floating-point operations of one step."""
+        return sum(i.flop for i in self.instructions)
+
+    def nbytes_of(self, instruction: Instruction) -> int:
+        """Bytes that an instruction reads and writes, each buffer once."""
+        total = 0
+        for index in {a for a in instruction.args if a >= 0}:
+            b = self.buffers[index]
+            total += b.count * DTYPES[self.real if b.dtype == "real" else b.dtype][1]
+        return total
+
+    def serialise(self) -> bytes:
+        """The canonical bytes of the tape: what `save` writes and `sha256` hashes."""
+        from nncore.graph.tapefile import dump
+
+        return dump([self])
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the canonical bytes: the same network, batch and plan give the same hash everywhere."""
+        return hashlib.sha256(self.serialise()).hexdigest()
+
+    def twin(self) -> Tape:
+        """The same instructions in float64, over a layout of its own."""
+        name, batch, effects, outputs, fuse, reuse = self.spec
+        return compile_tape(name, batch, effects, outputs, Layout("f64"), fuse, reuse)
+
+    def __str__(self) -> str:
+        from nncore.graph.show import show
+
+        return show(self)
+
+    def cdata(self):
+        """The nn_tape struct; it keeps what it points at alive."""
+        if not hasattr(self, "_cdata"):
+            self._cdata = _to_c(self)
+        return self._cdata[0]
+
+
+def compile_tape(name: str, batch: int, effects: list[Node], outputs: dict[str, Node], layout: Layout, fuse: bool = True,
+                 reuse: bool = True) -> Tape:
+    """Linearise, fuse, plan and write down. `outputs` stay readable after a run. Raises GraphError."""
+    fetched = list(outputs.values())
+    steps = linearise(effects, fetched, fuse)
+    if not steps:
+        raise GraphError(f"tape {name}: nothing to do")
+    offsets, work = plan_memory(steps, fetched, lambda n: n.size * DTYPES[layout.dtype(n)][1], reuse)
+    writer = _Writer(layout, offsets)
+    instructions = [writer.instruction(step) for step in steps]
+    found = {key: writer.buffer(node) for key, node in outputs.items()}
+    return Tape(name, batch, layout.real, writer.buffers, instructions, {**layout.nbytes, "work": work}, found,
+                (name, batch, effects, outputs, fuse, reuse))
+
+
+class _Writer:
+    """Collects buffers as instructions name them."""
+
+    def __init__(self, layout: Layout, offsets: dict[int, int]):
+        self.layout, self.offsets = layout, offsets
+        self.buffers: list[Buffer] = []
+        self.index: dict[int, int] = {}
+        self.counts: dict[str, int] = {}
+
+    def buffer(self, node: Node | None) -> int:
+        if node is None:
+            return -1
+        node = root(node)
+        if id(node) not in self.index:
+            region = region_of(node)
+            offset = node.external if isinstance(node, Input) else (
+                self.layout.offset(node) if isinstance(node, Leaf) else self.offsets[id(node)])
+            # An external's size belongs to the run: a tape states only what it always needs.
+            count = 0 if region == "external" else node.size
+            self.buffers.append(Buffer(self._name(node), region, node.dtype, offset, node.shape, count))
+            self.index[id(node)] = len(self.buffers) - 1
+        return self.index[id(node)]
+
+    def _name(self, node: Node) -> str:
+        if isinstance(node, Leaf):
+            return node.name
+        self.counts["t"] = self.counts.get("t", 0) + 1
+        return f"t{self.counts['t'] - 1}"
+
+    def instruction(self, step: Step) -> Instruction:
+        node = step.node
+        outs = () if step.effect else node.outputs
+        args = tuple(self.buffer(x) for x in (*outs, *step.inputs))
+        dims, scalars, flop, note, op = node.op.dims(node), node.op.scalars(node), node.op.flop(node), "", node.op.name
+        if step.fused:
+            z = step.fused
+            op, note = z.op.name, node.op.name.removesuffix("_fwd")
+            dims = (*z.op.dims(z)[:-1], op_names()[node.op.name])
+            flop += z.op.flop(z)
+        return Instruction(op, note, node.layer, args, len(outs), tuple(dims), tuple(scalars), flop)
+
+
+def _to_c(tape: Tape):
+    names = op_names()
+    buffers = ffi.new("nn_buffer[]", max(len(tape.buffers), 1))
+    for i, b in enumerate(tape.buffers):
+        buffers[i] = (REGIONS[b.region], _DTYPE_IDS[b.dtype], b.offset, b.count)
+    instrs = ffi.new("nn_instr[]", len(tape.instructions))
+    for i, x in enumerate(tape.instructions):
+        for values, limit in ((x.args, lib.NN_MAX_ARGS), (x.dims, lib.NN_MAX_DIMS), (x.scalars, lib.NN_MAX_SCALARS)):
+            if len(values) > limit:
+                raise GraphError(f"{x.op}: {len(values)} arguments, sizes or scalars; at most {limit}")
+        instrs[i] = (names[x.op], len(x.args), x.args, x.dims, x.scalars)
+    sizes = [tape.nbytes[r] for r in ("param", "state", "work")]
+    c = ffi.new("nn_tape *", (_DTYPE_IDS[tape.real], tape.batch, len(tape.buffers), len(tape.instructions), buffers, instrs,
+                              sizes))
+    fault = ffi.new("nn_fault *")
+    check(lib.nn_tape_check(c, fault), f"tape {tape.name}, instruction {fault.instr}")
+    return c, buffers, instrs
+
+
+class Memory:
+    """The arena of a model: PARAM and STATE, shared by its tapes, and WORK, as large as the largest tape needs."""
+
+    def __init__(self, layout: Layout):
+        self.layout = layout
+        self._regions: dict[str, tuple] = {}
+        self.nbytes: dict[str, int] = {"param": 0, "state": 0, "work": 0}
+        self.reserve({})
+
+    def reserve(self, nbytes: dict[str, int]) -> None:
+        """Grow regions to what the layout and a tape need; what PARAM and STATE hold stays, new bytes are zero."""
+        for region in self.nbytes:
+            want = max(nbytes.get(region, 0), self.layout.nbytes.get(region, 0), 64)
+            if want > self.nbytes[region]:
+                old, have = self._regions.get(region), self.nbytes[region]
+                self._regions[region] = aligned(want)
+                if old and region != "work":
+                    ffi.memmove(self._regions[region][1], old[1], have)
+                self.nbytes[region] = want
+
+    def pointer(self, region: str):
+        """The region's base address."""
+        return self._regions[region][1]
+
+    def view(self, region: str) -> memoryview:
+        """A whole region as bytes."""
+        return memoryview(ffi.buffer(self.pointer(region), self.nbytes[region])).cast("B")
+
+    def tensor(self, leaf: Leaf) -> Tensor:
+        """A leaf's values as they are now: a live look into the arena, not a copy."""
+        offset = self.layout.offset(leaf)
+        self.reserve({})
+        dtype = self.layout.dtype(leaf)
+        at = ffi.buffer(self.pointer(region_of(leaf)) + offset, leaf.size * DTYPES[dtype][1])
+        return Tensor(leaf.shape, dtype, at)
+
+    def output(self, tape: Tape, name: str) -> Tensor:
+        """A copy of a tape's output after a run."""
+        b = tape.buffers[tape.outputs[name]]
+        dtype = tape.real if b.dtype == "real" else b.dtype
+        nbytes = b.count * DTYPES[dtype][1]
+        return Tensor(b.shape, dtype, bytearray(ffi.buffer(self.pointer(b.region) + b.offset, nbytes)))
+
+
+@dataclass
+class Position:
+    """Where training stands: with PARAM and STATE the whole state of a run."""
+
+    step: int = 0
+    epoch: int = 0
+    cursor: int = 0
+
+
+class Executor:
+    """Runs tapes on one set of kernels and a number of threads.
+
+    `run` is one call into C with the interpreter lock released; `stop()` from another thread ends it after the current
+    step. Raises NonFiniteError, DataError and the like with layer, op and step; `position` then says what was done.
+    """
+
+    def __init__(self, isa: str | None = None, threads: int | None = None):
+        self.kernels = kernels(isa)
+        self.isa = ffi.string(lib.nn_kernels_name(self.kernels)).decode()
+        self.threads = thread_count(threads)
+        self._scratch_nbytes = lib.nn_scratch_nbytes(self.threads)
+        self._scratch = aligned(self._scratch_nbytes)
+        self._run = ffi.new("nn_run *")
+
+    def stop(self) -> None:
+        """Ask the run in progress to end after its current step. Safe from any thread or signal handler."""
+        self._run.stop = 1
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """(step, cursor) of the run in progress, read live."""
+        return self._run.step, self._run.cursor
+
+    def run(self, tapes: list[tuple[Tape, int]], memory: Memory, externals: dict[int, Tensor], position: Position | None = None,
+            *, seed: int = 0, n_samples: int = 0, shuffle: bool = False, instructions: tuple[int, int] | None = None,
+            profile: bool = False, watch: bool = False) -> None:
+        """Run (tape, steps) segments in order over `memory`; `position` is advanced in place."""
+        position = position or Position()
+        for tape, _ in tapes:
+            memory.reserve(tape.nbytes)
+        run = self._run
+        run.base = [memory.pointer(r) for r in ("param", "state", "work")]
+        run.nbytes = [memory.nbytes[r] for r in ("param", "state", "work")]
+        for i in range(lib.NN_MAX_EXTERNALS):
+            t = externals.get(i)
+            run.external[i] = t.pointer if t is not None else ffi.NULL
+            run.external_nbytes[i] = t.nbytes if t is not None else 0
+        run.scratch, run.scratch_nbytes, run.threads = self._scratch[1], self._scratch_nbytes, self.threads
+        run.seed, run.n_samples = seed % 2**64, n_samples
+        run.step, run.epoch, run.cursor = position.step, position.epoch, position.cursor
+        run.first, run.last = instructions or (0, 0)
+        run.flags = (lib.NN_RUN_SHUFFLE if shuffle else 0) | (lib.NN_RUN_CHECK if watch else 0)
+        run.stop = 0
+        seconds = ffi.new("double[]", len(tapes[0][0].instructions)) if profile else ffi.NULL
+        run.seconds = seconds
+        segments = ffi.new("nn_segment[]", [(t.cdata(), n) for t, n in tapes])
+        fault = ffi.new("nn_fault *")
+        status = lib.nn_tape_run(self.kernels, segments, len(tapes), run, fault)
+        position.step, position.cursor = run.step, run.cursor
+        if profile and tapes[0][1]:
+            tapes[0][0].seconds = [s / tapes[0][1] for s in seconds]
+        if status == lib.NN_ERR_STOPPED:
+            raise Interrupted(f"stopped after step {run.step}")
+        if status != lib.NN_OK:
+            raise _explain(status, fault, tapes)
+
+    def steps(self, tape: Tape, memory: Memory, externals: dict[int, Tensor], **options):
+        """Step through one step of a tape: yields (index, instruction) after each instruction has run."""
+        for i, instruction in enumerate(tape.instructions):
+            self.run([(tape, 1)], memory, externals, instructions=(i, i + 1), **options)
+            yield i, instruction
+
+
+def _explain(status: int, fault, tapes) -> NNError:
+    """The exception for a fault: tape, instruction, layer, op, step, index and value."""
+    text = ffi.string(lib.nn_status_text(status)).decode()
+    if fault.instr < 0:
+        return GraphError(f"tape {tapes[fault.segment][0].name}: {text} (buffer or region {fault.index})")
+    tape = tapes[fault.segment][0]
+    i = tape.instructions[fault.instr]
+    where = f"step {fault.step}, layer {i.layer or '-'}, op {i.op}{' ' + i.note if i.note else ''} (instruction {fault.instr})"
+    if status == lib.NN_ERR_NONFINITE:
+        return NonFiniteError(f"{where}: {text}: element {fault.index} is {fault.value}")
+    from nncore._ffi import _ERRORS
+
+    at = f"at {fault.index}, value {fault.value:g}" if fault.index >= 0 else ""
+    return _ERRORS.get(status, NNError)(f"{where}: {text} {at}".rstrip())

@@ -1,0 +1,140 @@
+"""Tapes as bytes: a versioned little-endian form with stable op names, which csrc/io/tapefile.c reads too.
+
+    file     "NNTAPE1\\n"  u32 numerics id  u32 tapes  tape...
+    tape     text name  i32 real (nn_dtype)  i32 batch  3 x i64 bytes of PARAM, STATE, WORK
+             u32 buffers  buffer...  u32 instructions  instruction...  u32 outputs  (text key  i32 buffer)...
+    buffer   text name  u8 region  u8 dtype  i64 offset  i64 count  u8 rank  i64 size...
+    instr    text op  text fused op or ""  text layer  u8 outputs  u8 n  i32 arg...  u8 n  i64 dim...  u8 n  f64 scalar...
+             f64 flop
+    text     u16 bytes  UTF-8
+
+Opcodes are private to a build, so dim 3 of dense_fwd (the fused activation) is written as -1 and restored by name.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+from nncore._ffi import lib, op_names
+from nncore.errors import DataError
+from nncore.files import reading, write_atomic
+from nncore.graph.tape import _DTYPE_IDS, REGIONS, Buffer, Instruction, Tape
+
+MAGIC = b"NNTAPE1\n"
+_DTYPES = {number: name for name, number in _DTYPE_IDS.items()}
+_REGIONS = {number: name for name, number in REGIONS.items()}
+
+
+def dump(tapes: list[Tape]) -> bytes:
+    """The canonical bytes of tapes over one arena."""
+    out = [MAGIC, struct.pack("<II", lib.NN_NUMERICS_ID, len(tapes))]
+    for tape in tapes:
+        out.append(_text(tape.name))
+        out.append(struct.pack("<ii3q", _DTYPE_IDS[tape.real], tape.batch, *(tape.nbytes[r] for r in ("param", "state", "work"))))
+        out.append(struct.pack("<I", len(tape.buffers)))
+        for b in tape.buffers:
+            out.append(_text(b.name) + struct.pack("<BBqqB", REGIONS[b.region], _DTYPE_IDS[b.dtype], b.offset, b.count, len(b.shape)))
+            out.append(struct.pack(f"<{len(b.shape)}q", *b.shape))
+        out.append(struct.pack("<I", len(tape.instructions)))
+        out.extend(_instruction(i) for i in tape.instructions)
+        out.append(struct.pack("<I", len(tape.outputs)))
+        out.extend(_text(key) + struct.pack("<i", index) for key, index in tape.outputs.items())
+    return b"".join(out)
+
+
+def _instruction(i: Instruction) -> bytes:
+    dims = (*i.dims[:3], -1) if i.note else i.dims
+    fused = f"{i.note}_fwd" if i.note else ""
+    return (_text(i.op) + _text(fused) + _text(i.layer)
+            + struct.pack(f"<BB{len(i.args)}i", i.n_outputs, len(i.args), *i.args)
+            + struct.pack(f"<B{len(dims)}q", len(dims), *dims)
+            + struct.pack(f"<B{len(i.scalars)}dd", len(i.scalars), *i.scalars, i.flop))
+
+
+def _text(text: str) -> bytes:
+    data = text.encode()
+    return struct.pack("<H", len(data)) + data
+
+
+def save(path: str | os.PathLike, tapes: list[Tape]) -> None:
+    """Write tapes to a file, atomically."""
+    write_atomic(path, dump(tapes))
+
+
+def load(path: str | os.PathLike) -> list[Tape]:
+    """Read tapes. Raises DataError naming file and byte for anything that is not a tape file of this version; the
+    structure is checked again, by C, before a tape runs. A loaded tape has no graph, so no twin."""
+    with reading(path), open(path, "rb") as file:
+        data = file.read()
+    return _Reader(os.fspath(path), data).tapes()
+
+
+class _Reader:
+    def __init__(self, path: str, data: bytes):
+        self.path, self.data, self.at = path, data, 0
+
+    def fail(self, what: str):
+        raise DataError(f"{self.path}: byte {self.at}: {what}; write the tape again with this version of nncore")
+
+    def take(self, form: str) -> tuple:
+        size = struct.calcsize("<" + form)
+        if self.at + size > len(self.data):
+            self.fail("the file ends in the middle of a tape")
+        values = struct.unpack_from("<" + form, self.data, self.at)
+        self.at += size
+        return values
+
+    def text(self) -> str:
+        (size,) = self.take("H")
+        (raw,) = self.take(f"{size}s")
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            self.fail("a name is not UTF-8")
+
+    def name(self, table: dict, number: int, what: str) -> str:
+        if number not in table:
+            self.fail(f"unknown {what} {number}")
+        return table[number]
+
+    def tapes(self) -> list[Tape]:
+        if self.data[: len(MAGIC)] != MAGIC:
+            self.fail("not a tape file of this version")
+        self.at = len(MAGIC)
+        numerics, count = self.take("II")
+        if numerics != lib.NN_NUMERICS_ID:
+            self.fail(f"numerics id {numerics}, this nncore has {lib.NN_NUMERICS_ID}: the bits would differ")
+        found = [self.tape() for _ in range(count)]
+        if self.at != len(self.data):
+            self.fail("bytes after the last tape")
+        return found
+
+    def tape(self) -> Tape:
+        name = self.text()
+        real, batch, *sizes = self.take("ii3q")
+        buffers = [self.buffer() for _ in range(self.take("I")[0])]
+        instructions = [self.instruction() for _ in range(self.take("I")[0])]
+        outputs = {self.text(): self.take("i")[0] for _ in range(self.take("I")[0])}
+        if any(not 0 <= index < len(buffers) for index in outputs.values()):
+            self.fail("an output names no buffer")
+        nbytes = dict(zip(("param", "state", "work"), sizes, strict=True))
+        return Tape(name, batch, self.name(_DTYPES, real, "type"), buffers, instructions, nbytes, outputs)
+
+    def buffer(self) -> Buffer:
+        name = self.text()
+        region, dtype, offset, count, rank = self.take("BBqqB")
+        return Buffer(name, self.name(_REGIONS, region, "region"), self.name(_DTYPES, dtype, "type"), offset,
+                      self.take(f"{rank}q"), count)
+
+    def instruction(self) -> Instruction:
+        op, fused, layer = self.text(), self.text(), self.text()
+        (n_outputs,) = self.take("B")
+        args, dims = self.take(f"{self.take('B')[0]}i"), self.take(f"{self.take('B')[0]}q")
+        scalars = self.take(f"{self.take('B')[0]}d")
+        for name in filter(None, (op, fused)):
+            if name not in op_names():
+                self.fail(f"unknown op {name!r}")
+        if fused:
+            dims = (*dims[:3], op_names()[fused])
+        return Instruction(op, fused.removesuffix("_fwd"), layer, args, n_outputs, dims, scalars, self.take("d")[0])

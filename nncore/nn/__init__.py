@@ -1,0 +1,1 @@
+"""Builders of graphs: layers, losses, initialisers. Nothing here computes; no C is called."""

@@ -1,0 +1,158 @@
+"""Tensor: an n-dimensional array of C memory, seen from Python as a buffer. Arrays go in by buffer protocol or DLPack."""
+
+from __future__ import annotations
+
+from math import prod
+
+from nncore._ffi import ffi, lib
+from nncore.errors import ShapeError
+
+# dtype name -> (nn_dtype, bytes, struct format)
+DTYPES = {
+    "f32": (lib.NN_F32, 4, "f"),
+    "f64": (lib.NN_F64, 8, "d"),
+    "u8": (lib.NN_U8, 1, "B"),
+    "i32": (lib.NN_I32, 4, "i"),
+    "i64": (lib.NN_I64, 8, "q"),
+}
+_BY_FORMAT = {"f": "f32", "d": "f64", "B": "u8", "b": "u8", "i": "i32", "q": "i64", "l": "i64", "?": "u8"}
+_ALIGNMENT = 64
+
+
+def aligned(nbytes: int):
+    """(owner, address as char *) of zeroed memory aligned to 64 bytes."""
+    owner = ffi.new("char[]", max(nbytes, 1) + _ALIGNMENT)
+    start = int(ffi.cast("uintptr_t", owner))
+    return owner, owner + (-start) % _ALIGNMENT
+
+
+class Tensor:
+    """A contiguous array of one dtype: `memoryview(t)`, numpy.asarray(t) and torch.from_numpy see it without copying.
+
+    Args: shape; dtype one of f32, f64, u8, i32, i64; data an object with the buffer protocol to look at (kept alive),
+    or None for fresh zeroed memory. Raises ShapeError if the bytes do not fit the shape.
+    """
+
+    def __init__(self, shape, dtype: str = "f32", data=None):
+        self.shape = tuple(int(n) for n in shape)
+        self.dtype = dtype
+        nbytes = prod(self.shape) * DTYPES[dtype][1]
+        if data is None:
+            self._owner, self.pointer = aligned(nbytes)
+        else:
+            self._owner = self.pointer = ffi.from_buffer("char[]", data)
+            if len(self._owner) != nbytes:
+                raise ShapeError(f"tensor {self.shape} of {dtype} is {nbytes} bytes, the buffer has {len(self._owner)}")
+        self.nbytes = nbytes
+
+    @classmethod
+    def from_any(cls, array, dtype: str | None = None) -> Tensor:
+        """Look at any array: buffer protocol (array.array, memoryview, numpy) or DLPack on the CPU (torch), no copy.
+
+        Raises ShapeError for a dtype nncore has none of, for memory that is not C-contiguous, or if dtype differs.
+        """
+        if isinstance(array, Tensor):
+            found = array
+        else:
+            try:
+                view = memoryview(array)
+            except TypeError:
+                found = _from_dlpack(array)
+            else:
+                name = _BY_FORMAT.get(view.format.lstrip("@=<"))
+                if name is None or view.itemsize != DTYPES[name][1]:
+                    raise ShapeError(f"array of format {view.format!r}: nncore takes {', '.join(DTYPES)}")
+                if not view.c_contiguous:
+                    raise ShapeError("array is not C-contiguous: copy it first")
+                found = cls(view.shape, name, view)
+        if dtype is not None and found.dtype != dtype:
+            raise ShapeError(f"array of {found.dtype}, expected {dtype}")
+        return found
+
+    @property
+    def __array_interface__(self) -> dict:
+        _, size, kind = DTYPES[self.dtype]
+        code = {"f": "f", "d": "f", "B": "u", "i": "i", "q": "i"}[kind]
+        order = "|" if size == 1 else "<"
+        address = int(ffi.cast("uintptr_t", self.pointer))
+        return {"version": 3, "shape": self.shape, "typestr": f"{order}{code}{size}", "data": (address, False)}
+
+    def view(self) -> memoryview:
+        """The elements as a typed, shaped memoryview that keeps the memory alive."""
+        raw = memoryview(ffi.buffer(self.pointer, self.nbytes))
+        return raw.cast("B").cast(DTYPES[self.dtype][2], self.shape) if self.nbytes else raw.cast(DTYPES[self.dtype][2])
+
+    def tolist(self) -> list:
+        """The elements as nested lists of Python numbers."""
+        if self.shape == ():
+            return memoryview(ffi.buffer(self.pointer, self.nbytes)).cast(DTYPES[self.dtype][2])[0]
+        return self.view().tolist() if self.nbytes else []
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index):
+        return self.tolist()[index]
+
+    def __eq__(self, other):
+        return (isinstance(other, Tensor) and (self.shape, self.dtype) == (other.shape, other.dtype)
+                and self.tobytes() == other.tobytes())
+
+    __hash__ = None
+
+    def tobytes(self) -> bytes:
+        """The bytes in C order, machine byte order."""
+        return bytes(ffi.buffer(self.pointer, self.nbytes))
+
+    def __repr__(self) -> str:
+        return f"Tensor(shape={self.shape}, dtype={self.dtype!r})"
+
+    if hasattr(memoryview, "__buffer__"):  # Python >= 3.12 (PEP 688)
+
+        def __buffer__(self, flags: int) -> memoryview:
+            return self.view()
+
+
+class _DLTensor:
+    """Names of the fields that DLPack v0.x guarantees, read through cffi at run time."""
+
+    CDEF = """
+    typedef struct { int32_t device_type, device_id; } DLDevice;
+    typedef struct { uint8_t code, bits; uint16_t lanes; } DLDataType;
+    typedef struct { void *data; DLDevice device; int32_t ndim; DLDataType dtype; int64_t *shape; int64_t *strides;
+                     uint64_t byte_offset; } DLTensor;
+    """
+
+
+def _from_dlpack(array) -> Tensor:
+    """A CPU tensor through its DLPack capsule (https://dmlc.github.io/dlpack/latest/python_spec.html)."""
+    if not hasattr(array, "__dlpack__"):
+        raise ShapeError(f"{type(array).__name__} has neither the buffer protocol nor DLPack")
+    import ctypes
+
+    from cffi import FFI
+
+    device = array.__dlpack_device__()
+    if int(device[0]) != 1:
+        raise ShapeError("array lies on another device: move it to the CPU first")
+    capsule = array.__dlpack__()
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    c = FFI()
+    c.cdef(_DLTensor.CDEF)
+    t = c.cast("DLTensor *", get(capsule, b"dltensor"))
+    shape = [t.shape[i] for i in range(t.ndim)]
+    names = {(2, 32): "f32", (2, 64): "f64", (1, 8): "u8", (0, 32): "i32", (0, 64): "i64", (6, 8): "u8"}
+    name = names.get((t.dtype.code, t.dtype.bits))
+    if name is None or t.dtype.lanes != 1:
+        raise ShapeError(f"array of DLPack type {t.dtype.code}/{t.dtype.bits}: nncore takes {', '.join(DTYPES)}")
+    stride = 1
+    for i in reversed(range(t.ndim)):
+        if t.strides != c.NULL and shape[i] > 1 and t.strides[i] != stride:
+            raise ShapeError("array is not C-contiguous: copy it first")
+        stride *= shape[i]
+    found = Tensor.__new__(Tensor)
+    found.shape, found.dtype, found.nbytes = tuple(shape), name, prod(shape) * DTYPES[name][1]
+    found.pointer = ffi.cast("char *", int(c.cast("uintptr_t", t.data)) + t.byte_offset)
+    found._owner = (array, capsule)  # an unconsumed capsule frees the tensor when it dies: keep both
+    return found

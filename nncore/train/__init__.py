@@ -1,0 +1,1 @@
+"""Models, the training loop, and what it keeps on disk."""

@@ -1,0 +1,285 @@
+"""The training loop: builds the tapes of a step, runs epochs in C, watches, validates, keeps the best weights.
+
+One call into C runs a whole epoch with the interpreter lock released. It runs in a worker thread; the main thread shows
+progress and turns Ctrl-C into a stop flag, which ends the run within one step.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+from nncore.errors import Interrupted, NNError, NonFiniteError, UsageError
+from nncore.graph import ops
+from nncore.graph.autodiff import add_all, gradients
+from nncore.graph.node import Input, Node, State
+from nncore.graph.tape import Executor, Position, Tape, compile_tape
+from nncore.tensor import Tensor
+from nncore.train.history import History
+from nncore.train.samples import Samples
+
+IMAGES, ROWS, LABELS = 0, 1, 2  # externals of every tape
+
+
+@dataclass
+class Settings:
+    """Everything that decides the bits of a training beside the model and the data."""
+
+    epochs: int
+    batch: int
+    optimizer: object
+    loss: object
+    penalty: object = None
+    shards: int = 1
+    steps: int | None = None
+    seed: int = 0
+
+    def check(self, n: int) -> None:
+        """Raises UsageError for sizes that make no sense."""
+        for name in ("epochs", "batch", "shards"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise UsageError(f"{name} must be a positive whole number, got {value!r}")
+        if self.steps is not None and (not isinstance(self.steps, int) or self.steps < 1):
+            raise UsageError(f"steps must be a positive whole number, got {self.steps!r}")
+        if self.batch > n:
+            raise UsageError(f"batch {self.batch} is larger than the {n} training samples; choose at most {n}")
+        if self.batch % self.shards:
+            raise UsageError(f"shards {self.shards} must divide the batch {self.batch} into equal groups")
+
+
+@dataclass
+class Progress:
+    """What the progress line shows, read live while C runs."""
+
+    epoch: int
+    epochs: int
+    done: int
+    total: int
+    loss: float
+    accuracy: float | None
+    images_per_s: float
+    seconds_left: float
+
+
+@dataclass
+class Trainer:
+    """One training run over a model. `run` returns the history; position and states allow a bit-exact resume."""
+
+    model: object
+    data: Samples
+    settings: Settings
+    validation: Samples | None = None
+    callbacks: list = field(default_factory=list)
+    executor: Executor | None = None
+    on_progress: object = None
+    position: Position = field(default_factory=Position)
+    history: History = field(default_factory=History)
+
+    def __post_init__(self):
+        self.settings.check(len(self.data))
+        self.executor = self.executor or Executor()
+        self.reason: str | None = None
+        self.best: bytes | None = None
+        self.sums = self.model.state("metrics", (4,), "f64")
+        self.norm = None
+        if any(getattr(c, "needs_gradient_norm", False) for c in self.callbacks):
+            self.norm = self.model.state("gradient.norm2", ())
+        n, batch = len(self.data), self.settings.batch
+        self.tape = self._tape("train", batch)
+        self.tail = self._tape("train-tail", n % batch) if n % batch else None
+        self.model.memory.reserve({})
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches and the tail."""
+        return -(-len(self.data) // self.settings.batch)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run: what schedules without a duration of their own stretch over."""
+        return self.steps_per_epoch * self.settings.epochs
+
+    # ---- building -------------------------------------------------------------------------------------------------
+
+    def _tape(self, name: str, batch: int) -> Tape:
+        s = self.settings
+        # The tail may not divide into the shards: it then runs as one.
+        shards = s.shards if batch % s.shards == 0 else 1
+        z, t = self.model.graph(self.data, batch, training=True, shards=shards)
+        data_loss = s.loss(z, t)
+        weights = list(self.model.parameters.values())
+        penalties = s.penalty.terms(weights) if s.penalty else []
+        loss = add_all([data_loss, *penalties])
+        grads = gradients(loss, weights)
+        if not grads:
+            raise UsageError("no parameter reaches the loss: there is nothing to learn")
+        per_sample = loss if s.loss.reduction == "mean" else ops.scale(loss, c=1.0 / batch)
+        effects = [ops.check_finite(loss), measure(self.sums, per_sample, z, t, batch)]
+        self.counts = counts_correct(z, t)
+        if self.norm is not None:
+            effects.append(ops.assign(self.norm, add_all([ops.sum_squares(g) for g in grads.values()])))
+        effects += s.optimizer.effects(grads, self.model.states, self.total_steps)
+        return compile_tape(f"{self.model.name}/{name}", batch, effects, {"loss": loss}, self.model.layout)
+
+    # ---- running --------------------------------------------------------------------------------------------------
+
+    def run(self) -> History:
+        """Train to the end, to a stop, or to the user's Ctrl-C (history.stopped then says so)."""
+        for c in self.callbacks:
+            getattr(c, "on_train_begin", lambda _: None)(self)
+        limit = self.settings.steps or self.total_steps
+        while self.position.epoch < self.settings.epochs and self.position.step < limit and self.reason is None:
+            self._epoch(limit)
+        for c in self.callbacks:
+            getattr(c, "on_train_end", lambda _: None)(self)
+        self.history.stopped = self.reason
+        return self.history
+
+    def stop(self, reason: str) -> None:
+        """End the training after this epoch."""
+        self.reason = reason
+
+    def _epoch(self, limit: int) -> None:
+        n, batch, p = len(self.data), self.settings.batch, self.position
+        self.good = self.model.snapshot(), Position(p.step, p.epoch, p.cursor)
+        if p.cursor == 0:
+            self.model.memory.tensor(self.sums).view()[:] = memoryview(bytes(32)).cast("d")
+        whole = min((n - p.cursor) // batch, limit - p.step)
+        tail = int(self.tail is not None and p.step + whole < limit)
+        segments = [(self.tape, whole), *([(self.tail, 1)] if tail else [])]
+        started = time.monotonic()
+        first = p.cursor
+        try:
+            self._drive(segments, started, first)
+        except Interrupted:
+            self.reason = "interrupted"
+        except NonFiniteError as e:
+            raise self._locate(e) from None
+        if p.cursor < n:  # a step limit or the user ended it in the middle
+            return
+        self._finish_epoch((p.cursor - first) / max(time.monotonic() - started, 1e-9))
+
+    def _finish_epoch(self, images_per_s: float) -> None:
+        p, record = self.position, {}
+        total, correct, count, _ = self.model.memory.tensor(self.sums).tolist()
+        record = {"epoch": p.epoch + 1, "step": p.step, "loss": total / count}
+        if self.counts:
+            record["accuracy"] = correct / count
+        record["images_per_s"] = images_per_s
+        if self.norm is not None:
+            record["gradient_norm"] = self.model.memory.tensor(self.norm).tolist() ** 0.5
+        if self.validation is not None:
+            found = self.model.evaluate(self.validation, loss=self.settings.loss, executor=self.executor)
+            record["val_loss"], record["val_accuracy"] = found.loss, found.accuracy
+        p.epoch, p.cursor = p.epoch + 1, 0
+        self.history.append(record)
+        for c in self.callbacks:
+            getattr(c, "on_epoch_end", lambda *_: None)(self, record)
+
+    def _drive(self, segments, started: float, first: int) -> None:
+        """Run segments in a worker thread; wait here, showing progress; Ctrl-C raises the stop flag."""
+        failure: list[BaseException] = []
+        done = threading.Event()
+
+        def work():
+            try:
+                self.executor.run(segments, self.model.memory, externals(self.data), self.position, seed=self.settings.seed,
+                                  n_samples=len(self.data), shuffle=True)
+            except BaseException as e:  # carried to the main thread
+                failure.append(e)
+            finally:
+                done.set()
+
+        worker = threading.Thread(target=work, name="nncore-train", daemon=True)
+        worker.start()
+        interrupted = False
+        while not done.is_set():
+            try:
+                done.wait(0.1)
+                if self.on_progress and not done.is_set():
+                    self.on_progress(self._progress(started, first))
+            except KeyboardInterrupt:
+                interrupted = True
+                self.executor.stop()
+        worker.join()
+        if failure:
+            raise failure[0]
+        if interrupted:  # the flag came after the last step: what was asked for is done all the same
+            raise Interrupted("stopped")
+
+    def _progress(self, started: float, first: int) -> Progress:
+        _, cursor = self.executor.progress
+        total, correct, count, _ = self.model.memory.tensor(self.sums).tolist()
+        n, s = len(self.data), self.settings
+        speed = max(cursor - first, 0) / max(time.monotonic() - started, 1e-9)
+        left = (s.epochs - self.position.epoch) * n - cursor
+        return Progress(self.position.epoch + 1, s.epochs, cursor, n, total / count if count else float("nan"),
+                        correct / count if count and self.counts else None, speed,
+                        left / speed if speed else float("nan"))
+
+    # ---- when numbers break ---------------------------------------------------------------------------------------
+
+    def _locate(self, error: NonFiniteError) -> NNError:
+        """Run the step that failed once more, watching every instruction, to name the first bad value; then put back the
+        last good weights. The step has changed nothing yet: the check stands before all updates."""
+        p = self.position
+        tape = self.tape if len(self.data) - p.cursor >= self.settings.batch else self.tail
+        try:
+            self.executor.run([(tape, 1)], self.model.memory, externals(self.data), Position(p.step, p.epoch, p.cursor),
+                              seed=self.settings.seed, n_samples=len(self.data), shuffle=True, watch=True)
+        except NonFiniteError as e:
+            error = e
+        snapshot, position = self.good
+        self.model.restore(snapshot)
+        self.position = position
+        return NonFiniteError(f"{error}\nThe weights are back at those of epoch {position.epoch}, step {position.step}, the last "
+                              "good ones. A smaller learning rate is the usual remedy.")
+
+    # ---- best weights ---------------------------------------------------------------------------------------------
+
+    def keep_best(self) -> None:
+        """Remember the present weights as the best so far."""
+        self.best = bytes(self.model.memory.view("param"))
+
+    def restore_best(self) -> None:
+        """Put the best weights back, if any were kept."""
+        if self.best is not None:
+            self.model.memory.view("param")[:] = self.best
+
+
+def counts_correct(z: Node, t: Node | None) -> bool:
+    """Whether the largest output is the answer: labels against several outputs."""
+    return t is not None and t.dtype == "i32" and len(z.shape) == 2 and z.shape[1] > 1
+
+
+def measure(sums: State, loss: Node, z: Node, t: Node | None, batch: int) -> Node:
+    """The effect that adds a step's loss (the mean of its batch), correct answers and count to `sums`."""
+    counts = counts_correct(z, t)
+    return ops.metrics(sums, loss, z if counts else None, t if counts else None, batch=batch)
+
+
+def externals(data: Samples) -> dict[int, Tensor]:
+    """The data bound to the inputs of a tape."""
+    bound = {IMAGES: data.x}
+    if data.rows is not None:
+        bound[ROWS] = data.rows
+    if (y := data.labels if data.labels is not None else data.targets) is not None:
+        bound[LABELS] = y
+    return bound
+
+
+def data_nodes(data: Samples, batch: int, mean: State, scale: State, classes: int, shards: int) -> tuple[Node, Node | None]:
+    """The first instructions of a tape: rows of the step gathered and standardised, and their labels or targets."""
+    shape = (batch, *data.image_shape)
+    rows = Input("rows", (), "i64", ROWS) if data.rows is not None else None
+    images = Input("images", (), data.x.dtype, IMAGES, shards)
+    gather = ops.gather_u8 if data.x.dtype == "u8" else ops.gather_f32
+    x = gather(images, rows, mean, scale, shape=shape)
+    if data.labels is not None:
+        return x, ops.gather_labels(Input("labels", (), "u8", LABELS, shards), rows, shape=(batch,), classes=classes)
+    if data.targets is not None:
+        t = Input("targets", (), "f32", LABELS, shards)
+        return x, ops.gather_targets(t, rows, shape=(batch, *data.targets.shape[1:]))
+    return x, None

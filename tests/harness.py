@@ -1,0 +1,257 @@
+"""Run one op through the public door, as a tape of one instruction whose buffers are all the caller's.
+
+``run_op(call, isa, threads, real)`` gives every argument memory of its own: outputs filled with NaN, canaries on both
+sides, any alignment; or, guarded, ending where an unreadable page begins, so that one byte read too far is a crash
+that names the test. Results come back as lists of array.array, in the order of ``call.outputs``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import mmap
+import os
+from array import array
+
+import pytest
+
+from nncore._ffi import ffi, isa_levels, kernels, lib, op_names
+from nncore.bench.cases import LARGEST, TINY, TYPECODE, UNIT, Bound, Call
+
+LEVELS = ("portable", "scalar", "avx2", "avx512", "neon")
+CANARY = b"\xa5" * 64
+PAGE = mmap.PAGESIZE
+DTYPES = {"real": lib.NN_REAL, "f32": lib.NN_F32, "f64": lib.NN_F64, "u8": lib.NN_U8, "i32": lib.NN_I32, "i64": lib.NN_I64}
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+
+
+class OpFault(Exception):
+    """The run returned a status: code, index and value as in nn_fault."""
+
+    def __init__(self, code: int, index: int, value: float):
+        super().__init__(f"status {code} at index {index}, value {value}")
+        self.code, self.index, self.value = code, index, value
+
+
+# ---- what a machine may lack ----------------------------------------------------------------------------------------
+
+
+def need(name: str, present: bool, remedy: str) -> None:
+    """Skip the test, saying what would help, unless NNCORE_REQUIRE names what is missing: then fail."""
+    if present:
+        return
+    if name in os.environ.get("NNCORE_REQUIRE", "").split(","):
+        pytest.fail(f"NNCORE_REQUIRE asks for {name}: {remedy}")
+    pytest.skip(f"no {name}: {remedy}")
+
+
+def have(isa: str) -> bool:
+    """Whether this build has the level and this CPU can run it."""
+    return isa_levels().get(isa, False)
+
+
+@pytest.fixture(params=LEVELS)
+def isa(request) -> str:
+    """Every ISA level in turn; one that cannot run is a skip with its remedy."""
+    built = request.param in isa_levels()
+    where = "run on a CPU that has it" if built else "build on an architecture that has it (make test-matrix: qemu)"
+    need(request.param, have(request.param), where)
+    return request.param
+
+
+# ---- memory -----------------------------------------------------------------------------------------------------
+
+
+class Block:
+    """nbytes of memory at `address`: canaries around it, its start `offset` bytes past a multiple of 64."""
+
+    def __init__(self, content: bytes, offset: int = 0):
+        self.nbytes = len(content)
+        self.memory = bytearray(len(content) + 320)
+        base = int(ffi.cast("uintptr_t", ffi.from_buffer(self.memory)))
+        self.start = -base % 64 + 128 + offset
+        self.address = base + self.start
+        self.memory[self.start - 64 : self.start] = CANARY
+        self.memory[self.start : self.start + self.nbytes] = content
+        self.memory[self.start + self.nbytes : self.start + self.nbytes + 64] = CANARY
+
+    def read(self) -> bytes:
+        return bytes(self.memory[self.start : self.start + self.nbytes])
+
+    def intact(self) -> bool:
+        """Neither canary was written on."""
+        end = self.start + self.nbytes
+        return self.memory[self.start - 64 : self.start] == CANARY and self.memory[end : end + 64] == CANARY
+
+    def free(self) -> None:
+        pass
+
+
+class GuardedBlock:
+    """nbytes of memory that end where a page without any access begins; `front` puts that page before them instead."""
+
+    def __init__(self, content: bytes, front: bool = False):
+        self.nbytes = len(content)
+        pages = (self.nbytes + PAGE - 1) // PAGE + 1
+        self.map = mmap.mmap(-1, pages * PAGE)
+        view = ctypes.c_char.from_buffer(self.map)
+        base = ctypes.addressof(view)
+        del view
+        guard = base if front else base + (pages - 1) * PAGE
+        self.address = base + PAGE if front else guard - self.nbytes
+        ctypes.memmove(self.address, content, self.nbytes)
+        if _libc.mprotect(guard, PAGE, 0):
+            raise OSError(ctypes.get_errno(), "mprotect")
+        self.base, self.pages = base, pages
+
+    def read(self) -> bytes:
+        return ctypes.string_at(self.address, self.nbytes)
+
+    def intact(self) -> bool:
+        return True  # or the process would not be here
+
+    def free(self) -> None:
+        _libc.mprotect(self.base, self.pages * PAGE, 3)
+        self.map.close()
+
+
+_scratch = mmap.mmap(-1, lib.nn_scratch_nbytes(16))  # page-aligned, touched only where used
+
+
+# ---- one op -------------------------------------------------------------------------------------------------------
+
+
+def initial(call: Call, real: str) -> list[bytes | None]:
+    """Bytes of every argument before the run: outputs are all ones, which is NaN, or -1 for integers."""
+    content: list[bytes | None] = []
+    for arg in call.args:
+        if arg is None:
+            content.append(None)
+        elif arg.values is None:
+            code = TYPECODE[real if arg.dtype == "real" else arg.dtype]
+            content.append(b"\xff" * (arg.count * array(code).itemsize))
+        else:
+            content.append(arg.array(real).tobytes())
+    return content
+
+
+def run_op(
+    op: str,
+    call: Call,
+    isa: str = "best",
+    threads: int = 1,
+    real: str = "f32",
+    offset: int = 0,
+    alias: tuple[int, int] | None = None,
+    guard: str = "",
+) -> list[array]:
+    """Run one instruction; returns the written arguments. Raises OpFault on a status, AssertionError on a lost canary.
+
+    `offset` elements of misalignment; `alias` = (output, input): the output's memory is the input's; `guard` "back" or
+    "front": an unreadable page behind, or before, every buffer. Inputs must come back unchanged unless aliased.
+    """
+    size = {"f32": 4, "f64": 8}[real]
+    content = initial(call, real)
+    blocks = [
+        None
+        if data is None
+        else GuardedBlock(data, guard == "front")
+        if guard
+        else Block(data, offset * (size if call.args[i].dtype == "real" else array(TYPECODE[call.args[i].dtype]).itemsize))
+        for i, data in enumerate(content)
+    ]
+    if alias:
+        blocks[alias[0]] = blocks[alias[1]]
+    try:
+        _execute(op, call, blocks, isa, threads, real)
+        for i, block in enumerate(blocks):
+            assert block is None or block.intact(), f"{op}: argument {i}: wrote past its end"
+            if block and call.args[i].role == "in" and not (alias and i == alias[1]):
+                assert block.read() == content[i], f"{op}: argument {i} is an input and was changed"
+        out = []
+        for i in call.outputs:
+            values = array(TYPECODE[real if call.args[i].dtype == "real" else call.args[i].dtype])
+            values.frombytes(blocks[i].read())
+            out.append(values)
+        return out
+    finally:
+        for block in set(filter(None, blocks)):
+            block.free()
+
+
+def _execute(op: str, call: Call, blocks: list, isa: str, threads: int, real: str) -> None:
+    """The tape of one instruction, run once."""
+    real_type = lib.NN_F64 if real == "f64" else lib.NN_F32
+    buffers, run = ffi.new("nn_buffer[]", len(blocks)), ffi.new("nn_run *")
+    instr, fault = ffi.new("nn_instr *"), ffi.new("nn_fault *")
+    instr.op, instr.n_args = op_names()[op], len(blocks)
+    external = 0
+    for i, block in enumerate(blocks):
+        instr.arg[i] = -1 if block is None else i
+        if block is None:
+            continue
+        buffers[i].region, buffers[i].dtype = lib.NN_EXTERNAL, DTYPES[call.args[i].dtype]
+        buffers[i].offset, buffers[i].count = external, call.args[i].count
+        run.external[external] = ffi.cast("void *", block.address)
+        run.external_nbytes[external] = block.nbytes
+        external += 1
+    for i, dim in enumerate(call.dims):
+        instr.dim[i] = dim
+    for i, scalar in enumerate(call.scalars):
+        instr.scalar[i] = scalar
+    for name, value in call.run.items():
+        setattr(run, name, value)
+    tape = ffi.new("nn_tape *", {"real": real_type, "batch": 1, "n_buffers": len(blocks), "n_instrs": 1})
+    tape.buffers, tape.instrs = buffers, instr
+    segment = ffi.new("nn_segment *", {"tape": tape, "steps": 1})
+    scratch = ffi.from_buffer(_scratch)
+    run.scratch, run.scratch_nbytes, run.threads = scratch, len(_scratch), threads
+    status = lib.nn_tape_run(kernels(isa), segment, 1, run, fault)
+    if status != lib.NN_OK:
+        raise OpFault(status, fault.index, fault.value)
+
+
+# ---- comparing ----------------------------------------------------------------------------------------------------
+
+
+def same_bits(a: array, b: array) -> bool:
+    """Bit for bit, any NaN being equal to any other (numerics.md, section 3)."""
+    if a.tobytes() == b.tobytes():
+        return True
+    if a.typecode not in "fd" or len(a) != len(b):
+        return False
+    return all(x == y and math.copysign(1, x) == math.copysign(1, y) or x != x and y != y for x, y in zip(a, b, strict=True))
+
+
+def _miss(got: float, want: float, allowed: float, largest: float) -> bool:
+    if want != want or got != got:
+        return not (want != want and got != got)
+    if abs(got) == math.inf or abs(want) == math.inf:  # overflow: as near to the largest number as the bound reaches
+        return got != want and not (got * want > 0 and abs(want) + allowed > largest)
+    return not abs(got - want) <= allowed
+
+
+def assert_within(where: str, call: Call, got: list, want: list, bound: Bound, real: str, more: float = 0.0) -> None:
+    """Every element of `got` (computed in `real`) within the bound around `want`, the float64 or exact outputs.
+
+    `more` adds that many u |want|: the error of `want` itself. An f64 argument is judged by the u of f64, an integer
+    must be equal; without a bound the value must be the rounded one, sign of zero included.
+    """
+    limits = bound.of(call, [list(w) for w in want]) if bound.of else None
+    for k, i in enumerate(call.outputs):
+        dtype = real if call.args[i].dtype == "real" else call.args[i].dtype
+        if dtype not in UNIT or limits is None:
+            rounded = array(TYPECODE[dtype], want[k])
+            assert same_bits(array(TYPECODE[dtype], got[k]), rounded), f"{where}: argument {i}: not the same bits"
+            continue
+        u, tiny, largest = UNIT[dtype], TINY[dtype], LARGEST[dtype]
+        for j, (g, w, limit) in enumerate(zip(got[k], want[k], limits[k], strict=True)):
+            allowed = limit * u + more * u * abs(w) + bound.tiny * tiny
+            if _miss(g, w, allowed, largest):
+                error = abs(g - w) / u
+                raise AssertionError(
+                    f"{where}: argument {i}, element {j}: {g!r} instead of {w!r}, "
+                    f"{error:.3g} u away, allowed {allowed / u:.3g} u ({bound.why})"
+                )
