@@ -7,7 +7,7 @@
     print(model.evaluate(data.test), model.tape)
 """
 
-from nncore import data
+from nncore import data, examples
 from nncore.errors import (DataError, GraphError, Interrupted, IsaError, LimitError, NNError, NonFiniteError, ShapeError,
                            UsageError)
 from nncore.graph.tape import Executor
@@ -31,5 +31,5 @@ __all__ = [
     "Exponential", "Flatten", "GraphError", "Hinge", "Huber", "Input", "Interrupted", "IsaError", "LeakyReLU", "LimitError",
     "LogSoftmax", "LogisticLoss", "Model", "Momentum", "MultiHinge", "NNError", "Nesterov", "NonFiniteError", "OneCycle",
     "Piecewise", "Power", "RMSProp", "ReLU", "SaturatedLinear", "Sequential", "ShapeError", "Sigmoid", "Softmax", "Softplus",
-    "SquaredError", "Step", "Tanh", "Tensor", "UsageError", "data", "init", "load",
+    "SquaredError", "Step", "Tanh", "Tensor", "UsageError", "data", "examples", "init", "load",
 ]

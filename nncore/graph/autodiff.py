@@ -28,6 +28,7 @@ def gradients(loss: Node, wrt: list[Leaf]) -> dict[Leaf, Node]:
             continue
         with layer_scope(node.layer):
             g = add_all(arrived)
+            g.gradient_of = node
             for x, gx in zip(node.inputs, _local(g, node), strict=True):
                 if x is not None and gx is not None and id(x) in wanted:
                     flowing.setdefault(id(x), []).append(gx)
@@ -36,6 +37,7 @@ def gradients(loss: Node, wrt: list[Leaf]) -> dict[Leaf, Node]:
         if id(leaf) in flowing:
             with layer_scope(leaf.name.rpartition(".")[0]):
                 found[leaf] = _collect(leaf, flowing[id(leaf)])
+                found[leaf].gradient_of = leaf
     return found
 
 
@@ -53,6 +55,7 @@ def add_all(terms: list[Node]) -> Node:
 
 
 def _collect(leaf: Leaf, terms: list[Node]) -> Node:
+    terms = [ops.spread(t, leaf) for t in terms]
     partial = [t for t in terms if t.shape != leaf.shape]
     whole = [t for t in terms if t.shape == leaf.shape]
     if partial:

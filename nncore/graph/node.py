@@ -36,6 +36,7 @@ class Node:
         self.shape, self.dtype, self.shards = tuple(shape), dtype, shards
         self.layer = _layer.get()
         self.outputs: tuple[Node, ...] = (self,)
+        self.gradient_of: Node | None = None  # for the name that a tape shows
 
     @property
     def size(self) -> int:

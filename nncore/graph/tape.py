@@ -13,10 +13,12 @@ from nncore._ffi import check, ffi, kernels, lib, op_names, thread_count
 from nncore.errors import GraphError, Interrupted, NNError, NonFiniteError
 from nncore.graph import ops
 from nncore.graph.node import Input, Leaf, Node
-from nncore.graph.plan import Layout, Step, linearise, plan_memory, region_of, root
+from nncore.graph.plan import Layout, Step, linearise, plan_memory, producer, region_of, root
 from nncore.tensor import DTYPES, Tensor, aligned
 
 REGIONS = {"param": lib.NN_PARAM, "state": lib.NN_STATE, "work": lib.NN_WORK, "external": lib.NN_EXTERNAL}
+# Below so much work a step, barriers cost more than a second thread brings (a barrier is about 0.3 us, a step has 20).
+PARALLEL_FLOP = 200_000
 _DTYPE_IDS = {"real": lib.NN_REAL, **{name: row[0] for name, row in DTYPES.items()}}
 
 
@@ -124,6 +126,7 @@ class _Writer:
         self.buffers: list[Buffer] = []
         self.index: dict[int, int] = {}
         self.counts: dict[str, int] = {}
+        self.names: dict[int, str] = {}
 
     def buffer(self, node: Node | None) -> int:
         if node is None:
@@ -140,10 +143,12 @@ class _Writer:
         return self.index[id(node)]
 
     def _name(self, node: Node) -> str:
-        if isinstance(node, Leaf):
-            return node.name
-        self.counts["t"] = self.counts.get("t", 0) + 1
-        return f"t{self.counts['t'] - 1}"
+        """A leaf's own name; dNAME for a gradient; else by what the value is, numbered where that is not unique."""
+        if id(node) not in self.names:
+            name = _value_name(node) if node.gradient_of is None else f"d{self._name(root(node.gradient_of))}"
+            self.counts[name] = self.counts.get(name, 0) + 1
+            self.names[id(node)] = name if self.counts[name] == 1 or isinstance(node, Leaf) else f"{name}'{self.counts[name]}"
+        return self.names[id(node)]
 
     def instruction(self, step: Step) -> Instruction:
         node = step.node
@@ -156,6 +161,18 @@ class _Writer:
             dims = (*z.op.dims(z)[:-1], op_names()[node.op.name])
             flop += z.op.flop(z)
         return Instruction(op, note, node.layer, args, len(outs), tuple(dims), tuple(scalars), flop)
+
+
+def _value_name(node: Node) -> str:
+    """x and t for the data, yK for what layer K computes, else the op's name."""
+    if isinstance(node, Leaf):
+        return node.name
+    source = producer(node)
+    known = {"gather_u8": "x", "gather_f32": "x", "gather_labels": "t", "gather_targets": "t", "sum_all": "loss",
+             "schedule": "rate"}
+    number = source.layer.partition(" ")[0]
+    forward = number.isdigit() and (source.op.name.endswith("_fwd") or source.op is ops.dropout)
+    return known.get(source.op.name) or (f"y{number}" if forward else source.op.name)
 
 
 def _to_c(tape: Tape):
@@ -268,7 +285,9 @@ class Executor:
             t = externals.get(i)
             run.external[i] = t.pointer if t is not None else ffi.NULL
             run.external_nbytes[i] = t.nbytes if t is not None else 0
-        run.scratch, run.scratch_nbytes, run.threads = self._scratch[1], self._scratch_nbytes, self.threads
+        worth = any(t.flop >= PARALLEL_FLOP for t, _ in tapes)
+        run.threads = self.threads if worth else 1  # the bits are the same
+        run.scratch, run.scratch_nbytes = self._scratch[1], self._scratch_nbytes
         run.seed, run.n_samples = seed % 2**64, n_samples
         run.step, run.epoch, run.cursor = position.step, position.epoch, position.cursor
         run.first, run.last = instructions or (0, 0)

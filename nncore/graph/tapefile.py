@@ -1,23 +1,25 @@
 """Tapes as bytes: a versioned little-endian form with stable op names, which csrc/io/tapefile.c reads too.
 
-    file     "NNTAPE1\\n"  u32 numerics id  u32 tapes  tape...
+    file     "NNTAPE1\\n"  u32 numerics id  u32 tapes  u32 notes  (text key  text value)...  tape...
     tape     text name  i32 real (nn_dtype)  i32 batch  3 x i64 bytes of PARAM, STATE, WORK
              u32 buffers  buffer...  u32 instructions  instruction...  u32 outputs  (text key  i32 buffer)...
     buffer   text name  u8 region  u8 dtype  i64 offset  i64 count  u8 rank  i64 size...
     instr    text op  text fused op or ""  text layer  u8 outputs  u8 n  i32 arg...  u8 n  i64 dim...  u8 n  f64 scalar...
              f64 flop
-    text     u16 bytes  UTF-8
+    text     u16 bytes  UTF-8 without NUL
 
-Opcodes are private to a build, so dim 3 of dense_fwd (the fused activation) is written as -1 and restored by name.
+Opcodes are private to a build, so dim 3 of dense_fwd (the fused activation) is written as -1 and restored by name. Notes,
+keys ascending, are for whoever runs the tapes without this package: epochs, seed and the like.
 """
 
 from __future__ import annotations
 
 import os
 import struct
+from math import prod
 
 from nncore._ffi import lib, op_names
-from nncore.errors import DataError
+from nncore.errors import DataError, UsageError
 from nncore.files import reading, write_atomic
 from nncore.graph.tape import _DTYPE_IDS, REGIONS, Buffer, Instruction, Tape
 
@@ -26,9 +28,11 @@ _DTYPES = {number: name for name, number in _DTYPE_IDS.items()}
 _REGIONS = {number: name for name, number in REGIONS.items()}
 
 
-def dump(tapes: list[Tape]) -> bytes:
+def dump(tapes: list[Tape], notes: dict[str, str] | None = None) -> bytes:
     """The canonical bytes of tapes over one arena."""
-    out = [MAGIC, struct.pack("<II", lib.NN_NUMERICS_ID, len(tapes))]
+    listed = sorted((_text(key)[2:], value) for key, value in (notes or {}).items())
+    out = [MAGIC, struct.pack("<III", lib.NN_NUMERICS_ID, len(tapes), len(listed))]
+    out += [struct.pack("<H", len(key)) + key + _text(value) for key, value in listed]
     for tape in tapes:
         out.append(_text(tape.name))
         out.append(struct.pack("<ii3q", _DTYPE_IDS[tape.real], tape.batch, *(tape.nbytes[r] for r in ("param", "state", "work"))))
@@ -54,20 +58,27 @@ def _instruction(i: Instruction) -> bytes:
 
 def _text(text: str) -> bytes:
     data = text.encode()
+    if len(data) > 65535 or 0 in data:
+        raise UsageError(f"{text[:40]!r}: names in a tape file have at most 65,535 bytes and no NUL")
     return struct.pack("<H", len(data)) + data
 
 
-def save(path: str | os.PathLike, tapes: list[Tape]) -> None:
+def save(path: str | os.PathLike, tapes: list[Tape], notes: dict[str, str] | None = None) -> None:
     """Write tapes to a file, atomically."""
-    write_atomic(path, dump(tapes))
+    write_atomic(path, dump(tapes, notes))
 
 
 def load(path: str | os.PathLike) -> list[Tape]:
-    """Read tapes. Raises DataError naming file and byte for anything that is not a tape file of this version; the
+    """The tapes of a file, as `load_program` reads them."""
+    return load_program(path)[0]
+
+
+def load_program(path: str | os.PathLike) -> tuple[list[Tape], dict[str, str]]:
+    """Read tapes and notes. Raises DataError naming file and byte for anything that is not a tape file of this version; the
     structure is checked again, by C, before a tape runs. A loaded tape has no graph, so no twin."""
     with reading(path), open(path, "rb") as file:
         data = file.read()
-    return _Reader(os.fspath(path), data).tapes()
+    return _Reader(os.fspath(path), data).program()
 
 
 class _Reader:
@@ -89,26 +100,36 @@ class _Reader:
         (size,) = self.take("H")
         (raw,) = self.take(f"{size}s")
         try:
-            return raw.decode()
+            text = raw.decode()
         except UnicodeDecodeError:
             self.fail("a name is not UTF-8")
+        if "\0" in text:
+            self.fail("a name holds a NUL")
+        return text
 
     def name(self, table: dict, number: int, what: str) -> str:
         if number not in table:
             self.fail(f"unknown {what} {number}")
         return table[number]
 
-    def tapes(self) -> list[Tape]:
+    def program(self) -> tuple[list[Tape], dict[str, str]]:
         if self.data[: len(MAGIC)] != MAGIC:
             self.fail("not a tape file of this version")
         self.at = len(MAGIC)
-        numerics, count = self.take("II")
+        numerics, count, n_notes = self.take("III")
         if numerics != lib.NN_NUMERICS_ID:
             self.fail(f"numerics id {numerics}, this nncore has {lib.NN_NUMERICS_ID}: the bits would differ")
+        notes: dict[str, str] = {}
+        last = b""
+        for i in range(n_notes):
+            key = self.text()
+            if i and key.encode() <= last:
+                self.fail("the notes are not in ascending order")
+            last, notes[key] = key.encode(), self.text()
         found = [self.tape() for _ in range(count)]
         if self.at != len(self.data):
             self.fail("bytes after the last tape")
-        return found
+        return found, notes
 
     def tape(self) -> Tape:
         name = self.text()
@@ -124,8 +145,10 @@ class _Reader:
     def buffer(self) -> Buffer:
         name = self.text()
         region, dtype, offset, count, rank = self.take("BBqqB")
-        return Buffer(name, self.name(_REGIONS, region, "region"), self.name(_DTYPES, dtype, "type"), offset,
-                      self.take(f"{rank}q"), count)
+        shape = self.take(f"{rank}q")
+        if min(shape, default=0) < 0 or (region != REGIONS["external"] and prod(shape) != count):
+            self.fail(f"buffer {name!r} has {count} elements but shape {shape}")
+        return Buffer(name, self.name(_REGIONS, region, "region"), self.name(_DTYPES, dtype, "type"), offset, shape, count)
 
     def instruction(self) -> Instruction:
         op, fused, layer = self.text(), self.text(), self.text()
@@ -135,6 +158,8 @@ class _Reader:
         for name in filter(None, (op, fused)):
             if name not in op_names():
                 self.fail(f"unknown op {name!r}")
+        if (op == "dense_fwd" and dims[3:] != (-1,)) or (fused and op != "dense_fwd"):
+            self.fail(f"{op} with {fused or 'a number'!r} fused: only dense_fwd has an activation, and by name")
         if fused:
             dims = (*dims[:3], op_names()[fused])
         return Instruction(op, fused.removesuffix("_fwd"), layer, args, n_outputs, dims, scalars, self.take("d")[0])

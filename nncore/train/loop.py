@@ -6,6 +6,7 @@ progress and turns Ctrl-C into a stop flag, which ends the run within one step.
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from dataclasses import dataclass, field
@@ -47,6 +48,38 @@ class Settings:
             raise UsageError(f"batch {self.batch} is larger than the {n} training samples; choose at most {n}")
         if self.batch % self.shards:
             raise UsageError(f"shards {self.shards} must divide the batch {self.batch} into equal groups")
+
+
+class Worker:
+    """A thread that runs one call after the other, so that OpenMP keeps its team between epochs."""
+
+    class Call:
+        """One call in progress: `done` is set at its end, `failure` what it raised."""
+
+        def __init__(self, function):
+            self.function, self.done, self.failure = function, threading.Event(), None
+
+    def __init__(self):
+        self._calls: queue.SimpleQueue = queue.SimpleQueue()
+        threading.Thread(target=self._work, name="nncore-train", daemon=True).start()
+
+    def start(self, function) -> Call:
+        """Hand a call to the thread; returns at once."""
+        call = self.Call(function)
+        self._calls.put(call)
+        return call
+
+    def close(self) -> None:
+        """End the thread after the calls it has."""
+        self._calls.put(None)
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            try:
+                call.function()
+            except BaseException as e:  # carried to the thread that waits
+                call.failure = e
+            call.done.set()
 
 
 @dataclass
@@ -130,8 +163,12 @@ class Trainer:
         for c in self.callbacks:
             getattr(c, "on_train_begin", lambda _: None)(self)
         limit = self.settings.steps or self.total_steps
-        while self.position.epoch < self.settings.epochs and self.position.step < limit and self.reason is None:
-            self._epoch(limit)
+        self.worker = Worker()
+        try:
+            while self.position.epoch < self.settings.epochs and self.position.step < limit and self.reason is None:
+                self._epoch(limit)
+        finally:
+            self.worker.close()
         for c in self.callbacks:
             getattr(c, "on_train_end", lambda _: None)(self)
         self.history.stopped = self.reason
@@ -179,33 +216,21 @@ class Trainer:
             getattr(c, "on_epoch_end", lambda *_: None)(self, record)
 
     def _drive(self, segments, started: float, first: int) -> None:
-        """Run segments in a worker thread; wait here, showing progress; Ctrl-C raises the stop flag."""
-        failure: list[BaseException] = []
-        done = threading.Event()
-
-        def work():
-            try:
-                self.executor.run(segments, self.model.memory, externals(self.data), self.position, seed=self.settings.seed,
-                                  n_samples=len(self.data), shuffle=True)
-            except BaseException as e:  # carried to the main thread
-                failure.append(e)
-            finally:
-                done.set()
-
-        worker = threading.Thread(target=work, name="nncore-train", daemon=True)
-        worker.start()
+        """Run segments on the worker thread; wait here, showing progress; Ctrl-C raises the stop flag."""
         interrupted = False
-        while not done.is_set():
+        call = self.worker.start(lambda: self.executor.run(
+            segments, self.model.memory, externals(self.data), self.position, seed=self.settings.seed,
+            n_samples=len(self.data), shuffle=True))
+        while not call.done.is_set():
             try:
-                done.wait(0.1)
-                if self.on_progress and not done.is_set():
+                call.done.wait(0.1)
+                if self.on_progress and not call.done.is_set():
                     self.on_progress(self._progress(started, first))
             except KeyboardInterrupt:
                 interrupted = True
                 self.executor.stop()
-        worker.join()
-        if failure:
-            raise failure[0]
+        if call.failure:
+            raise call.failure
         if interrupted:  # the flag came after the last step: what was asked for is done all the same
             raise Interrupted("stopped")
 

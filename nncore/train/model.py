@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from array import array
 
-from nncore.errors import NNError, ShapeError, UsageError
+from nncore._ffi import ffi
+from nncore.errors import ShapeError, UsageError
 from nncore.graph import ops
 from nncore.graph.node import Input as InputNode
 from nncore.graph.node import Node, Parameter, State, layer_scope
@@ -268,6 +269,14 @@ class Model:
             raise UsageError(f"no parameter {name!r}; there are {', '.join(self.parameters)}")
         return self.memory.tensor(self.parameters[name])
 
+    def assign(self, name: str, values) -> None:
+        """Set a parameter by hand from a flat sequence, in memory order ([in, out], row by row). Raises ShapeError."""
+        t = self.parameter(name)
+        data = array("f", values)
+        if len(data) * 4 != t.nbytes:
+            raise ShapeError(f"{name}: {t.shape} takes {t.nbytes // 4} values, got {len(data)}")
+        ffi.memmove(t.pointer, data.tobytes(), t.nbytes)
+
     @property
     def parameter_count(self) -> int:
         """Number of trained values."""
@@ -347,4 +356,4 @@ def load(path) -> Model:
     return load_model(path)
 
 
-__all__ = ["Input", "Model", "NNError", "Sequential", "load"]
+__all__ = ["Input", "Model", "Sequential", "load"]
