@@ -14,7 +14,7 @@
  *                                      Loshchilov and Hutter 2017, eq. 5, without restarts
  *
  * PIECEWISE: dim[1] = n boundaries, ascending, then n + 1 values, in the third argument (f64) or, if that is absent, in
- * the scalars, which hold n <= 3.
+ * the scalars, which hold n <= 7.
  * ONE_CYCLE and COSINE are functions of time on [0, T], T the steps of the whole training; a step takes the value at its
  * beginning, so the last one is a step short of the end, and cosine to 0 wastes no step at rate 0. From T on they stay
  * at their end.

@@ -7,6 +7,7 @@ stepped through, and run in double (`twin`) on the same values.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from dataclasses import dataclass, field
 
 from nncore._ffi import check, ffi, kernels, lib, op_names, thread_count
@@ -60,6 +61,7 @@ class Tape:
     nbytes: dict[str, int]
     outputs: dict[str, int] = field(default_factory=dict)
     spec: tuple | None = None
+    layout: Layout | None = None
     seconds: list[float] | None = None
 
     @property
@@ -87,7 +89,9 @@ class Tape:
         return hashlib.sha256(self.serialise()).hexdigest()
 
     def twin(self) -> Tape:
-        """The same instructions in float64, over a layout of its own."""
+        """The same instructions in float64, over a layout of its own; Memory.copy_from widens the values into it."""
+        if self.spec is None:
+            raise GraphError(f"tape {self.name} was read from a file: without its graph it has no twin")
         name, batch, effects, outputs, fuse, reuse = self.spec
         return compile_tape(name, batch, effects, outputs, Layout("f64"), fuse, reuse)
 
@@ -115,7 +119,7 @@ def compile_tape(name: str, batch: int, effects: list[Node], outputs: dict[str, 
     instructions = [writer.instruction(step) for step in steps]
     found = {key: writer.buffer(node) for key, node in outputs.items()}
     return Tape(name, batch, layout.real, writer.buffers, instructions, {**layout.nbytes, "work": work}, found,
-                (name, batch, effects, outputs, fuse, reuse))
+                (name, batch, effects, outputs, fuse, reuse), layout)
 
 
 class _Writer:
@@ -229,6 +233,13 @@ class Memory:
         dtype = self.layout.dtype(leaf)
         at = ffi.buffer(self.pointer(region_of(leaf)) + offset, leaf.size * DTYPES[dtype][1])
         return Tensor(leaf.shape, dtype, at)
+
+    def copy_from(self, other: Memory, leaf: Leaf) -> None:
+        """Take a leaf's values from another memory, widened or rounded to this one's real type."""
+        source, target = other.tensor(leaf), self.tensor(leaf)
+        kind = DTYPES[target.dtype][2]
+        values = array(kind, memoryview(source.tobytes()).cast(DTYPES[source.dtype][2]))
+        ffi.memmove(target.pointer, values.tobytes(), target.nbytes)
 
     def output(self, tape: Tape, name: str) -> Tensor:
         """A copy of a tape's output after a run."""

@@ -32,7 +32,7 @@ class Schedule:
 
     def node(self, count: State, total: int) -> Node:
         """The value at step `count`, a tensor of one float64."""
-        return ops.schedule(count, kind=self.kind, values=self.parameters(total))
+        return ops.schedule(count, kind=self.kind, legs=len(getattr(self, "boundaries", ())), values=self.parameters(total))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
@@ -67,13 +67,15 @@ class Exponential(Power):
 
 
 class Piecewise(Schedule):
-    """e(t) = values[i] from step boundaries[i-1] up to boundaries[i]: one value more than boundaries."""
+    """e(t) = values[i] from step boundaries[i-1] up to boundaries[i]: one value more than boundaries, at most 7 of those."""
 
     kind = PIECEWISE
 
     def __init__(self, boundaries: list[int], values: list[float]):
         if len(values) != len(boundaries) + 1 or sorted(boundaries) != list(boundaries):
             raise UsageError(f"Piecewise: {len(boundaries)} ascending boundaries need {len(boundaries) + 1} values, got {len(values)}")
+        if len(boundaries) > 7:
+            raise UsageError(f"Piecewise: at most 7 boundaries, got {len(boundaries)}")
         self.boundaries = [int(b) for b in boundaries]
         self.values = [_number("Piecewise", "value", v) for v in values]
 

@@ -176,10 +176,20 @@ def _fill(path: str, leaf: Leaf, t: Tensor, tensors: dict) -> None:
     from_file(leaf, t, data)
 
 
+def pack_model(model: Model) -> tuple[list, dict[str, str]]:
+    """(tensors, metadata) of a model file: copies, so that `write_packed` may run while training goes on."""
+    tensors = [(w.name, "f32", file_shape(w), to_file(w, model.memory.tensor(w))) for w in model.parameters.values()]
+    return tensors, _metadata(model)
+
+
+def write_packed(path, packed: tuple[list, dict[str, str]]) -> None:
+    """Write what `pack_model` or `pack_checkpoint` gave. Raises LimitError; an old file is then untouched."""
+    _write(path, *packed)
+
+
 def save_model(model: Model, path) -> None:
     """Write a model file. Raises LimitError if it cannot be written; an old file is then untouched."""
-    tensors = [(w.name, "f32", file_shape(w), to_file(w, model.memory.tensor(w))) for w in model.parameters.values()]
-    _write(path, tensors, _metadata(model))
+    write_packed(path, pack_model(model))
 
 
 def _model_from(path: str, tensors: dict, metadata: dict[str, str]) -> Model:
@@ -189,7 +199,7 @@ def _model_from(path: str, tensors: dict, metadata: dict[str, str]) -> Model:
     except (KeyError, ValueError) as e:
         raise DataError(f"{path}: the metadata is incomplete: {e}") from e
     model = build_model(spec, path)
-    unknown = set(tensors) - set(model.parameters) - {n for n in tensors if n.startswith("state.") or n == "best"}
+    unknown = set(tensors) - set(model.parameters) - {n for n in tensors if n.startswith("state.") or n in ("best", "history")}
     if unknown:
         raise DataError(f"{path}: tensor {min(unknown)} does not belong to the architecture in the file")
     for w in model.parameters.values():
@@ -211,16 +221,23 @@ def load_model(path) -> Model:
 
 def save_checkpoint(trainer, path) -> None:
     """Write everything that a bit-exact resume needs: parameters, states, position, callbacks, best weights so far."""
+    write_packed(path, pack_checkpoint(trainer))
+
+
+def pack_checkpoint(trainer) -> tuple[list, dict[str, str]]:
+    """(tensors, metadata) of a checkpoint: copies, so that `write_packed` may run while training goes on."""
     model, p = trainer.model, trainer.position
-    tensors = [(w.name, "f32", file_shape(w), to_file(w, model.memory.tensor(w))) for w in model.parameters.values()]
+    tensors, metadata = pack_model(model)
     for s in model.states.values():
         t = model.memory.tensor(s)
         tensors.append((f"state.{s.name}", t.dtype, s.shape, t.tobytes()))
     if trainer.best is not None:
         tensors.append(("best", "u8", (len(trainer.best),), trainer.best))
-    training = {"step": p.step, "epoch": p.epoch, "cursor": p.cursor, "history": trainer.history, "reason": trainer.reason,
+    history = json.dumps(trainer.history).encode()  # not in the metadata: it may outgrow the largest header
+    tensors.append(("history", "u8", (len(history),), history))
+    training = {"step": p.step, "epoch": p.epoch, "cursor": p.cursor, "reason": trainer.reason,
                 "callbacks": [c.state() if hasattr(c, "state") else {} for c in trainer.callbacks]}
-    _write(path, tensors, {**_metadata(model), "nncore.training": json.dumps(training)})
+    return tensors, {**metadata, "nncore.training": json.dumps(training)}
 
 
 def load_checkpoint(trainer, path) -> None:
@@ -246,8 +263,9 @@ def load_checkpoint(trainer, path) -> None:
         ffi.memmove(t.pointer, data, t.nbytes)
     p = trainer.position
     p.step, p.epoch, p.cursor = training["step"], training["epoch"], training["cursor"]
-    trainer.history.extend(training["history"])
+    trainer.history.extend(json.loads(tensors["history"][2]))
     trainer.best = tensors["best"][2] if "best" in tensors else None
+    trainer.reason = None if training["reason"] == "interrupted" else training["reason"]
     for c, state in zip(trainer.callbacks, training["callbacks"], strict=False):
         if state and hasattr(c, "restore"):
             c.restore(state)
