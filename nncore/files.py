@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,8 @@ def write_atomic(path: str | os.PathLike, chunks: bytes | Iterable[bytes]) -> No
 
     Raises LimitError naming the file for a full disk, a missing folder or one without permission; `path` is untouched.
     """
+    import tempfile
+
     path = Path(path)
     with writing(path):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

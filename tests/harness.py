@@ -21,7 +21,7 @@ from nncore.bench.cases import LARGEST, TINY, TYPECODE, UNIT, Bound, Call
 LEVELS = ("portable", "scalar", "avx2", "avx512", "neon")
 CANARY = b"\xa5" * 64
 PAGE = mmap.PAGESIZE
-DTYPES = {"real": lib.NN_REAL, "f32": lib.NN_F32, "f64": lib.NN_F64, "u8": lib.NN_U8, "i32": lib.NN_I32, "i64": lib.NN_I64}
+DTYPES = {name: getattr(lib, f"NN_{name.upper()}") for name in ("real", "f32", "f64", "u8", "i32", "i64")}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
@@ -52,13 +52,17 @@ def have(isa: str) -> bool:
     return isa_levels().get(isa, False)
 
 
-@pytest.fixture(params=LEVELS)
+@pytest.fixture(params=[level for level in LEVELS if have(level)])
 def isa(request) -> str:
-    """Every ISA level in turn; one that cannot run is a skip with its remedy."""
-    built = request.param in isa_levels()
-    where = "run on a CPU that has it" if built else "build on an architecture that has it (make test-matrix: qemu)"
-    need(request.param, have(request.param), where)
+    """Every ISA level this machine can run, in turn. What it cannot run is one loud skip: test_every_level_runs."""
     return request.param
+
+
+def need_level(level: str) -> None:
+    """Skip, or fail under NNCORE_REQUIRE, for an ISA level that cannot run here."""
+    built = level in isa_levels()
+    where = "run on a CPU that has it" if built else "build on an architecture that has it (make test-matrix: qemu)"
+    need(level, have(level), where)
 
 
 # ---- memory -----------------------------------------------------------------------------------------------------
@@ -123,6 +127,11 @@ _scratch = mmap.mmap(-1, lib.nn_scratch_nbytes(16))  # page-aligned, touched onl
 # ---- one op -------------------------------------------------------------------------------------------------------
 
 
+def typecode(arg, real: str) -> str:
+    """The array typecode of an argument's elements, `real` being f32 or f64."""
+    return TYPECODE[real if arg.dtype == "real" else arg.dtype]
+
+
 def initial(call: Call, real: str) -> list[bytes | None]:
     """Bytes of every argument before the run: outputs are all ones, which is NaN, or -1 for integers."""
     content: list[bytes | None] = []
@@ -130,8 +139,7 @@ def initial(call: Call, real: str) -> list[bytes | None]:
         if arg is None:
             content.append(None)
         elif arg.values is None:
-            code = TYPECODE[real if arg.dtype == "real" else arg.dtype]
-            content.append(b"\xff" * (arg.count * array(code).itemsize))
+            content.append(b"\xff" * (arg.count * array(typecode(arg, real)).itemsize))
         else:
             content.append(arg.array(real).tobytes())
     return content
@@ -152,16 +160,15 @@ def run_op(
     `offset` elements of misalignment; `alias` = (output, input): the output's memory is the input's; `guard` "back" or
     "front": an unreadable page behind, or before, every buffer. Inputs must come back unchanged unless aliased.
     """
-    size = {"f32": 4, "f64": 8}[real]
     content = initial(call, real)
-    blocks = [
-        None
-        if data is None
-        else GuardedBlock(data, guard == "front")
-        if guard
-        else Block(data, offset * (size if call.args[i].dtype == "real" else array(TYPECODE[call.args[i].dtype]).itemsize))
-        for i, data in enumerate(content)
-    ]
+    blocks: list = []
+    for arg, data in zip(call.args, content, strict=True):
+        if data is None:
+            blocks.append(None)
+        elif guard:
+            blocks.append(GuardedBlock(data, guard == "front"))
+        else:
+            blocks.append(Block(data, offset * array(typecode(arg, real)).itemsize))
     if alias:
         blocks[alias[0]] = blocks[alias[1]]
     try:
@@ -172,8 +179,8 @@ def run_op(
                 assert block.read() == content[i], f"{op}: argument {i} is an input and was changed"
         out = []
         for i in call.outputs:
-            values = array(TYPECODE[real if call.args[i].dtype == "real" else call.args[i].dtype])
-            values.frombytes(blocks[i].read())
+            values = array(typecode(call.args[i], real))
+            values.frombytes(blocks[i].read()[: len(content[i])])  # an alias may be longer
             out.append(values)
         return out
     finally:
@@ -222,7 +229,11 @@ def same_bits(a: array, b: array) -> bool:
         return True
     if a.typecode not in "fd" or len(a) != len(b):
         return False
-    return all(x == y and math.copysign(1, x) == math.copysign(1, y) or x != x and y != y for x, y in zip(a, b, strict=True))
+
+    def same(x: float, y: float) -> bool:
+        return x != x and y != y or x == y and math.copysign(1, x) == math.copysign(1, y)
+
+    return all(map(same, a, b))
 
 
 def _miss(got: float, want: float, allowed: float, largest: float) -> bool:

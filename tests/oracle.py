@@ -73,8 +73,9 @@ def softplus(x: float) -> float:
     return max(x, 0.0) + math.log1p(exp(-abs(x))) if x == x else x
 
 
-def rows(values: list, C: int) -> list[list]:
-    return [values[i : i + C] for i in range(0, len(values), C)]
+def rows(values: list, C: int, N: int | None = None) -> list[list]:
+    """A flat list cut into rows of C; N of them, if C may be 0."""
+    return [values[i * C : (i + 1) * C] for i in range(N if N is not None else len(values) // C)]
 
 
 def flat(table) -> list:
@@ -86,7 +87,7 @@ def flat(table) -> list:
 
 def dense_fwd(call):
     N, I, O, act = call.dims[:4]
-    x, w, b = rows(call.values(1), I), call.values(2), call.args[3]
+    x, w, b = rows(call.values(1), I, N), call.values(2), call.args[3]
     columns = [w[o::O] for o in range(O)]
     y = [[dot(x[n], columns[o]) + (b.values[o] if b else 0.0) for o in range(O)] for n in range(N)]
     if act >= 0:
@@ -96,7 +97,7 @@ def dense_fwd(call):
 
 def dense_bwd_data(call):
     N, I, O = call.dims
-    dy, w = rows(call.values(1), O), rows(call.values(2), O)
+    dy, w = rows(call.values(1), O, N), rows(call.values(2), O, I)
     return [[dot(dy[n], w[i]) for n in range(N) for i in range(I)]]
 
 
@@ -104,8 +105,8 @@ def dense_bwd_weight(call):
     N, I, O, S = call.dims
     dw = []
     for s in range(S):
-        x = rows(call.values(1), I)[N // S * s : N // S * (s + 1)]
-        dy = rows(call.values(2), O)[N // S * s : N // S * (s + 1)]
+        x = rows(call.values(1), I, N)[N // S * s : N // S * (s + 1)]
+        dy = rows(call.values(2), O, N)[N // S * s : N // S * (s + 1)]
         dw += [dot([r[i] for r in x], [r[o] for r in dy]) for i in range(I) for o in range(O)]
     return [dw]
 
@@ -115,7 +116,7 @@ def dense_bwd_weight(call):
 
 def sum_rows(call):
     N, C, shards = call.dims
-    x = rows(call.values(1), C) if C else []
+    x = rows(call.values(1), C, N)
     group = N // shards
     return [[total(x[i][j] for i in range(s * group, (s + 1) * group)) for s in range(shards) for j in range(C)]]
 

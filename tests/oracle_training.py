@@ -10,7 +10,7 @@ import math
 import struct
 from fractions import Fraction
 
-from oracle import dot, rows
+from tests.oracle import dot, rows
 
 SHUFFLE, INIT, DROPOUT = 1, 3, 4  # nn_stream
 RUN_SHUFFLE = 1  # NN_RUN_SHUFFLE
@@ -152,14 +152,12 @@ def momentum(call):
 
 
 def nesterov(call):
-    """On the shifted parameters w = theta + mu v that the network holds."""
+    """In the form for the looked-ahead weights; test_optimizers.py holds it against Nesterov's own."""
     (rate,), (mu,) = call.values(3), call.values(4)
 
     def rule(w, v, g):
-        theta = dot((1.0, -mu), (w, v))
         v = flush(dot((mu, -rate), (v, g)))
-        theta = theta + v
-        return dot((1.0, mu), (theta, v)), v
+        return dot((1.0, mu, -rate), (w, v, g)), v
 
     return _update(call, 1, rule)
 

@@ -6,19 +6,20 @@
  *   tanh      y = a tanh(b x)                     dx = dy (b / a) (a - y) (a + y)   LeCun et al. 1998, 4.4
  *   relu      y = x < 0 ? 0 : x                   dx = dy [y > 0]                   Goodfellow et al. 2016, 6.3.1
  *   leaky     y = x < 0 ? slope x : x             dx = y > 0 ? dy : slope dy        Maas et al. 2013
- *   elu       y = x > 0 ? lambda x : lambda alpha (exp(x) - 1)                      Clevert et al. 2016;
- *                                                 dx = dy (y > 0 ? lambda : y + lambda alpha)   Klambauer et al. 2017 (SELU)
+ *   elu       y = x > 0 ? lambda x : lambda alpha (exp(x) - 1)                      Clevert et al. 2016; SELU:
+ *             dx = dy (y > 0 ? lambda : y + lambda alpha)                           Klambauer et al. 2017
  *   softplus  y = log(1 + exp(x))                 dx = dy / (1 + exp(-x))           Dugas et al. 2001
  *
- * Shapes: all (n). y may alias x, dx may alias dy. Where the derivative is a function of y it is computed from y, so that
- * the potential x need not be kept (slope must be positive, lambda alpha too); softplus needs x.
+ * Shapes: all (n). y may alias x, dx may alias dy. Where the derivative is a function of y it is computed from y, so
+ * that the potential x need not be kept (slope must be positive, lambda alpha too); softplus needs x.
  * At kinks: relu, leaky and elu take the left derivative at 0 (0, slope, lambda alpha), satlin 0 at both ends.
  * NaN propagates forward (numerics.md R9): comparisons are written so that a NaN takes the branch that passes it on;
  * step(NaN) is NaN, step(-0) is 1, relu(-0) is -0. Backward a NaN in y counts as "not active" where the derivative is a
  * choice (satlin, relu: 0; leaky: slope dy) and propagates where it is computed.
- * What is hard: 1 / (1 + exp(-x)) and log(1 + exp(x)) as written overflow; v_sigmoid and v_softplus do not (elementary.h).
- * Errors, with u |y| for each operation and E u |y| for an elementary function: sigmoid and tanh add the rounding of
- * lambda x, which is u |lambda x| y (1 - y) and so at most 0.4 u y below saturation; the tests derive each bound.
+ * What is hard: 1 / (1 + exp(-x)) and log(1 + exp(x)) as written overflow; v_sigmoid and v_softplus do not.
+ * Errors: u |y| for each operation, the function's own bound (elementary.h), and what the rounding of lambda x or b x
+ * moves: relative to y, u |lambda x| (1 - y) for sigmoid, so far below 0 as many u as lambda x is large; none for
+ * lambda = 1. The derivations stand beside the bounds in nncore/bench/cases/activation.py.
  * Constants that combine two scalars (lambda alpha, b / a) are computed in double and rounded to real once.
  * Called by: graph nodes, and every _fwd by the GEMM epilogue, in place, with arg and scalar alone.
  */

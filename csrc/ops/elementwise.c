@@ -1,4 +1,4 @@
-/* elementwise.c - arithmetic on arrays of one shape, for sums of gradients, penalties and updates that are not gradients.
+/* elementwise.c - arithmetic on arrays of one shape: sums of gradients, penalties, updates that are not gradients.
  *
  *   add a + b   sub a - b   mul a b   scale c x   scale_by s[0] x   add_scaled fma(c, b, a)   add_sign a + c sign(b)
  *   assign x    fill c

@@ -1,24 +1,31 @@
 /* loss.c - losses of one row each, with the gradient of the whole computed along.
  *
- *   softmax_xent     loss = log sum_j exp(z_j - m) - (z_t - m)      dz = scale (softmax(z) - [j = t])    Bishop 2006, 4.108
- *   squared_error    loss = f sum_j e_j^2, e = z - t                dz = scale 2 f e                     definitions.md
- *   absolute_error   loss = sum_j |e_j|                             dz = scale sign(e), sign(0) = 0
- *   huber            loss = sum_j |e| <= d ? e^2 / 2 : d (|e| - d / 2)   dz = scale min(max(e, -d), d)   Huber 1964
- *   binary_xent      loss = sum_j log(1 + exp(z)) - t z, 0 <= t <= 1     dz = scale (sigmoid(z) - t)     Bishop 2006, 4.90
- *   logistic_loss    loss = sum_j log(1 + exp(-t z)), t = -1, +1    dz = -scale t sigmoid(-t z)
- *   hinge            loss = sum_j max(0, 1 - t z), t = -1, +1       dz = 1 - t z > 0 ? -scale t : 0      Bishop 2006, 7.44
- *   multi_hinge      loss = sum_{j != t} max(0, q_j), q_j = z_j - z_t + 1   dz_j = scale [q_j > 0],
- *                    dz_t = -scale |{j != t: q_j > 0}|                                                   Weston, Watkins 1999
- *   one_hot          y_j = j = t ? high : low
+ *   softmax_xent    loss = log sum_j exp(z_j - m) - (z_t - m)            Bishop 2006, 4.108
+ *                   dz = scale (softmax(z) - [j = t])
+ *   squared_error   loss = f sum_j e_j^2, e = z - t                      definitions.md: f = 1/2, or 1/C for MSE
+ *                   dz = scale 2 f e
+ *   absolute_error  loss = sum_j |e_j|
+ *                   dz = scale sign(e), sign(0) = 0
+ *   huber           loss = sum_j |e| <= d ? e^2 / 2 : d (|e| - d / 2)    Huber 1964
+ *                   dz = scale min(max(e, -d), d)
+ *   binary_xent     loss = sum_j log(1 + exp(z)) - t z, 0 <= t <= 1      Bishop 2006, 4.90
+ *                   dz = scale (sigmoid(z) - t)
+ *   logistic_loss   loss = sum_j log(1 + exp(-t z)), t = -1 or +1        Bishop 2006, 7.47 without its 1 / log 2
+ *                   dz = -scale t sigmoid(-t z)
+ *   hinge           loss = sum_j max(0, 1 - t z), t = -1 or +1           Bishop 2006, 7.44
+ *                   dz = 1 - t z > 0 ? -scale t : 0
+ *   multi_hinge     loss = sum_{j != t} max(0, q_j), q_j = z_j - z_t + 1 Weston and Watkins 1999
+ *                   dz_j = scale [q_j > 0], dz_t = -scale |{j != t: q_j > 0}|
+ *   one_hot         y_j = j = t ? high : low
  *
  * Shapes: z, dz, t (N, C); loss (N); labels (N) i32 in [0, C), checked by the gather that brought them. dz may be z.
  * The loss is not scaled; scale (1 / N for the mean over the batch) is rounded to real and multiplies dz once.
  * Sums over j in R3's order (softmax.c); the element of the label's class takes part in multi_hinge's sum as a +0.
  * What is hard. softmax_xent: m, the row maximum, is subtracted first; never NaN for finite logits (a loss beyond the
  * largest real is +inf). binary_xent: log(1 + exp(z)) - t z cancels for t = 1, so it is computed as
- * (max(z, 0) - t z) + log(1 + exp(-|z|)), the first one fma, exact for t = 0, 1; and dz from s = sigmoid(-|z|), which keeps
- * its relative accuracy: z > 0 ? (1 - t) - s : s - t. So neither loss nor gradient of a confident right answer is 0
- * before it underflows, as the textbook's log(1 - sigmoid(z)) is inf and nan from z = 16.64 (numerics.md E4a).
+ * (max(z, 0) - t z) + log(1 + exp(-|z|)), the first one fma, exact for t = 0, 1; and dz from s = sigmoid(-|z|), which
+ * keeps its relative accuracy: z > 0 ? (1 - t) - s : s - t. So neither loss nor gradient of a confident right answer
+ * is 0 before it underflows; the textbook's log(1 - sigmoid(z)) is -inf from z = 16.64 on (numerics.md E4a).
  * Kinks: derivative 0 at e = 0 and at a margin of exactly 1; huber's is continuous. NaN propagates to loss and dz, also
  * through the comparisons. An infinite logit gives inf or NaN. Errors: gamma_C sum |terms|; bounds in the cases.
  * Called by: the losses of nncore/nn/losses.py, as the last forward instruction of a training tape.

@@ -21,7 +21,7 @@ static void softmax_xent(const nn_call *c, int64_t i, int64_t end)
     }
 }
 
-/* The losses that are a sum over the outputs: f adds a vector's terms to the lanes and stores dz; a = z, b = t, y = dz. */
+/* The losses that are a sum over the outputs: f adds a vector's terms to the lanes, stores dz; a = z, b = t, y = dz. */
 V_INLINE void loss_rows(const nn_call *c, int64_t i, int64_t end, row_fn *f, const vreal *k, real factor)
 {
     const int64_t C = c->dim[1];

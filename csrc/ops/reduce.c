@@ -6,17 +6,17 @@
  *   sum_abs:     y[0]   = scale sum_i |x[i]|        y (1), x (n)
  *   tree_sum:    y[i]   = x[0,i] + ... + x[S-1,i]   y (n), x (S, n); y may be x
  *
- * What is hard is the order, because it is the result (numerics.md R2, R3; Higham 2002, chapter 4). It is a function of the
- * shape alone:
+ * What is hard is the order, because it is the result (numerics.md R2, R3; Higham 2002, chapter 4). It is a function of
+ * the shape alone:
  *   columns    one chain of additions a column, i ascending from +0;
- *   scalars    chunks of 4096 elements; in a chunk element i goes to lane i mod 16 of sixteen chains from +0, squares by
- *              fma(x, x, lane), the lanes added as a tree 8-4-2-1; chunks as shards;
+ *   scalars    chunks of 4096 elements; in a chunk element i goes to lane i mod 16 of sixteen chains from +0, squares
+ *              by fma(x, x, lane), the lanes added as a tree 8-4-2-1; chunks as shards;
  *   shards     pairs (0,1) (2,3) ..., then pairs of these, an odd one out being carried up a level unchanged.
  * The scale, rounded to real, multiplies the finished sum once. An empty sum is +0. NaN and infinities propagate; the
  * square of a float above 1.8e19 is infinite.
  *
  * Errors, relative to sum |terms|: columns gamma_rows; scalars gamma_k with k = min(ceil(n / 16), 256) + 4 +
- * ceil(log2 chunks) + 1 for the scale; shards gamma_ceil(log2 S) (Higham 2002, 4.2 and 4.3; pairwise section 4.2, eq. 4.6).
+ * ceil(log2 chunks), + 2 for the scale; shards gamma_ceil(log2 S) (Higham 2002, section 4.2, eq. 4.4 and 4.6).
  * Called by: bias gradients (sum_rows), losses and penalties (sum_all, squares, abs), the combination of shards.
  */
 #ifdef NN_PASS_LIST
@@ -127,7 +127,7 @@ static inline real pairwise_total(const pairwise *p)
     return sum;
 }
 
-/* Columns [begin, end) of every shard. Four vectors of columns at a time, so that four chains hide the latency of add. */
+/* Columns [j, end) of one shard. Four vectors of columns at a time, so that four chains hide the latency of add. */
 static void sum_rows_shard(real *y, const real *x, int64_t rows, int64_t C, int64_t j, int64_t end)
 {
     for (; j + 4 * VW <= end; j += 4 * VW) {

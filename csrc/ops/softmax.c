@@ -6,12 +6,13 @@
  *   log_softmax_bwd   dx = dy - exp(y) sum_j dy_j
  *
  * Shapes: all (N, C). y may be x, dx may be dy. A row's bits depend on that row alone (numerics.md R14).
- * What is hard: exp overflows, so the maximum is subtracted first; the division-free exp(x - log s) would lose |log s| u
- * (numerics.md E4b), so softmax divides. Sums follow R3: element j to lane j mod 16, tree 8-4-2-1, chunks of 4096 pairwise.
- * Not finite: -inf is a masked logit and gets probability 0; a row with +inf or NaN, or of -inf alone, is all NaN (a NaN
- * loses every comparison for the maximum, then enters the sum). Rows of no columns are left alone.
+ * What is hard: exp overflows, so the maximum is subtracted first; the division-free exp(x - log s) would lose
+ * |log s| u (numerics.md E4b), so softmax divides. Sums follow R3: element j to lane j mod 16, tree 8-4-2-1, chunks of
+ * 4096 pairwise by index.
+ * Not finite: -inf is a masked logit and gets probability 0; a row with +inf or NaN, or of -inf alone, is all NaN (a
+ * NaN loses every comparison for the maximum, then enters the sum). Rows of no columns are left alone.
  * Error with R = max - min of the row: relative to y (C + 2 R + 2 E + 2) u for softmax, E the ulps of v_exp; absolute
- * |x - m| u + (C + E + 2) u + u |log s| + u |y| for log_softmax; the backward sums gamma_C sum |terms| (bounds: in the cases).
+ * (2 R + C + E + E |log s| + |y|) u for log_softmax; the backward sums gamma_C sum |terms|. Derivations: bench/cases.
  * Called by: graph nodes; loss.c uses the row maximum and sum. At C = 10 a row is one or two vectors.
  */
 #ifdef NN_PASS_LIST
@@ -93,15 +94,15 @@ static void log_softmax_bwd(const nn_call *c)
 
 /* ---- KERNEL ---------------------------------------------------------------------------------------------------- */
 #ifdef NN_PASS_KERNEL
-/* A pass over a row: what it reads, writes and needs. As in elementwise.c the formula is a constant function pointer. */
+/* A pass over a row: what it reads, writes and needs. As in elementwise.c the formula is a constant function. */
 typedef struct row_pass {
     const real *a, *b; /* inputs */
     real *y;           /* output, or NULL */
     vreal k[4];        /* constants */
 } row_pass;
 
-/* Takes the vector at j: stores what the pass stores and returns `lanes`, the sums of these lanes so far, with its terms
- * added. Lanes outside m are not of the row: they must not be stored, and what is returned for them is dropped. */
+/* Takes the vector at j: stores what the pass stores and returns `lanes`, the sums of these lanes so far, with its
+ * terms added. Lanes outside m are not of the row: they must not be stored, what is returned for them is dropped. */
 typedef vreal row_fn(const row_pass *p, int64_t j, vmask m, int full, vreal lanes);
 
 V_INLINE vreal row_load(const real *x, vmask m, int full) { return full ? v_load(x) : v_load_m(x, m); }

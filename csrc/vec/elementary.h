@@ -5,7 +5,15 @@
  * R7). No libm, no approximate instruction, no table. Sources: Cody and Waite, "Software manual for the elementary
  * functions", 1980 (reductions); Muller, "Elementary functions", 3rd ed. 2016; Dekker 1971 (exact sums of two).
  *
- * MEASURED BOUNDS
+ * Largest error in ulp, against a wider oracle. float: all 2^32 inputs (tests/c/exhaustive_elementary.c); double: five
+ * million random inputs per function, libm's long double as oracle (tests/c/test_elementary.c with a larger count).
+ *
+ *            exp    expm1   log    log1p   tanh   sigmoid  softplus   sin    cos    pow
+ *   float    0.90   1.05    0.90   0.96    1.37   1.48     1.71       -      -      -
+ *   double   0.86   1.09    0.83   0.83    1.30   1.36     1.51       0.77   0.78   0.96
+ *
+ * Speed: one long chain each. Four vectors per round overlap their chains if the compiler interleaves them: gcc does with
+ * -fschedule-insns (float exp then 1.2 to 1.4 times as fast, tanh 1.5 times), and not without.
  *
  * Specials are IEEE's: NaN in, NaN out; every function is defined for every input. Subnormal results are rounded once. */
 #include "vec.h"
@@ -74,12 +82,12 @@ V_INLINE vreal v_sigmoid(vreal x)
     return v_fma(left, v_select(positive, q, v_sub(one, q)), q);
 }
 
-/* k ln2 + log1p(f + f_low), |f| <= 1/3, f_low below half an ulp of 1. The largest two terms are added exactly. */
-V_INLINE vreal e_log_sum(vreal k, vreal f, vreal f_low)
+/* k ln2 + log1p(f) + rest for |f| <= 1/3 and a rest below an ulp. The largest two terms are added exactly. */
+V_INLINE vreal e_log_sum(vreal k, vreal f, vreal rest)
 {
     vreal big = v_mul(k, v_set1(E_LN2_HI)); /* exact; 0 or larger than f */
     vreal high = v_add(big, f), low = v_add(v_sub(big, high), f);
-    low = v_add(v_fma(k, v_set1(E_LN2_LO), v_fnma(f_low, f, f_low)), low); /* f_low / (1 + f) to a tenth */
+    low = v_add(v_fma(k, v_set1(E_LN2_LO), rest), low);
     return v_add(high, v_add(low, e_log_tail(f)));
 }
 
@@ -109,7 +117,8 @@ V_INLINE vreal v_log(vreal x)
     return e_log_ends(x, e_log_sum(v_fromint(k), v_sub(m, v_set1(1)), v_zero()));
 }
 
-/* log1p for x > -1: log(u) with u = 1 + x rounded, and what the rounding lost, scaled like m, as f_low. */
+/* log1p for x > -1: log(u) with u = 1 + x rounded. What the rounding lost, scaled like m, moves f = m - 1 by d and the
+ * logarithm by d / (1 + f), for which d (1 - f + f^2) is close enough. */
 V_INLINE vreal e_log1p(vreal x)
 {
     const vreal one = v_set1(1);
@@ -117,7 +126,8 @@ V_INLINE vreal e_log1p(vreal x)
     vreal lost = v_add(v_sub(one, v_sub(u, part)), v_sub(x, part)); /* Knuth: u + lost = 1 + x */
     vint k = e_log_split(u, &m), bound = vi_set1(V_BIAS - 2);
     vint down = vi_select(vi_gt(k, bound), bound, k); /* 2^-down is normal; lost is nothing up there */
-    return e_log_sum(v_fromint(k), v_sub(m, one), v_mul(lost, v_exp2i(vi_sub(vi_set1(0), down))));
+    vreal f = v_sub(m, one), d = v_mul(lost, v_exp2i(vi_sub(vi_set1(0), down)));
+    return e_log_sum(v_fromint(k), f, v_fnma(v_fnma(d, f, d), f, d));
 }
 
 V_INLINE vreal v_log1p(vreal x)

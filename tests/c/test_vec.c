@@ -264,6 +264,20 @@ static void software_fma_corners(void)
     }
 }
 
+/* A product one part in 2^78 (float: 2^33) beside half a unit of c: only the last lost bit decides the rounding.
+ * 2^78 + 1 = (2^26 + 1)(2^52 - 2^26 + 1), 2^78 - 1 = (2^39 + 1)(2^39 - 1), and the same with 33 = 3 * 11. */
+static void software_fma_ties(void)
+{
+    for (int k = 0; k < 8; k++) {
+        int above = k & 1, sign = k & 2 ? -1 : 1, odd = k >> 2;
+        double a = (above ? 0x1p26 : 0x1p39) + 1, b = above ? 0x1p52 - 0x1p26 + 1 : 0x1p39 - 1, c = 0x1p131 + odd * 0x1p79;
+        CHECK(nn_fma_soft(a, b * sign, c * sign) == sign * (above ? c + 0x1p79 : c), "tie %d", k);
+        float x = above ? 0x1p11f + 1 : 0x1p11f - 1, y = above ? 0x1p22f - 0x1p11f + 1 : 0x1p22f + 0x1p11f + 1;
+        float z = 0x1p57f + (float)odd * 0x1p34f, f = (float)sign;
+        CHECK(nn_fmaf_soft(x, y * f, z * f) == f * (above ? z + 0x1p34f : z), "float tie %d", k);
+    }
+}
+
 int main(void)
 {
     for (int k = 0; k < 20000; k++) {
@@ -275,5 +289,6 @@ int main(void)
     printf("  checksum %016llx\n", (unsigned long long)sums());
     software_fma(400000);
     software_fma_corners();
+    software_fma_ties();
     return check_summary(NN_REAL_IS_DOUBLE ? "test_vec f64" : "test_vec f32");
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from nncore.bench.cases import ELEMENTARY as E
-from nncore.bench.cases import EXACT, SPILL, Bound, Case, counts, elementwise, rounding, ulps
+from nncore.bench.cases import EXACT, SPILL, Bound, Case, counts, pointwise, rounding, ulps
 
 IN_PLACE = ((0, 1),)
 BENCH = ((32_768,),)  # 128 x 256, the hidden layer of the standard network
@@ -68,7 +68,7 @@ def _softplus_bwd(s, dx, dy, x):
 
 
 def _case(op, inputs, bound, scalars=(), variant="", flop=1):
-    return Case(op, elementwise(inputs, scalars), counts(), bound, alias=IN_PLACE, variant=variant, bench=BENCH,
+    return Case(op, pointwise(inputs, scalars), counts(), bound, alias=IN_PLACE, variant=variant, bench=BENCH,
                 flop=lambda n: flop * n)  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nncore.bench.cases import EXACT, Bound, Call, Case, counts, data, elementwise, given, made, ulps
+from nncore.bench.cases import EXACT, Bound, Call, Case, counts, data, given, made, pointwise, ulps
 
 IN_PLACE = ((0, 1),)
 EITHER = ((0, 1), (0, 2))
@@ -30,16 +30,16 @@ def _add_sign(call, exact):
 
 
 CASES = [
-    Case("add", elementwise(2), counts(), ulps(0.5, "one rounding"), alias=EITHER, bench=BENCH),
-    Case("sub", elementwise(2), counts(), ulps(0.5, "one rounding"), alias=EITHER, bench=BENCH),
-    Case("mul", elementwise(2), counts(), ulps(0.5, "one rounding"), alias=EITHER, bench=BENCH),
-    Case("scale", elementwise(1, (-0.3,)), counts(), ulps(1, "the constant's rounding and the product's"),
+    Case("add", pointwise(2), counts(), ulps(0.5, "one rounding"), alias=EITHER, bench=BENCH),
+    Case("sub", pointwise(2), counts(), ulps(0.5, "one rounding"), alias=EITHER, bench=BENCH),
+    Case("mul", pointwise(2), counts(), ulps(0.5, "one rounding"), alias=EITHER, bench=BENCH),
+    Case("scale", pointwise(1, (-0.3,)), counts(), ulps(1, "the constant's rounding and the product's"),
          alias=IN_PLACE, bench=BENCH),
     Case("scale_by", _scale_by, counts(), ulps(0.5, "one rounding"), alias=IN_PLACE, bench=BENCH),
-    Case("add_scaled", elementwise(2, (0.1,)), counts(), Bound("u |y| for the fma, u |c b| for c", _add_scaled),
+    Case("add_scaled", pointwise(2, (0.1,)), counts(), Bound("u |y| for the fma, u |c b| for c", _add_scaled),
          alias=EITHER, bench=BENCH, flop=lambda n: 2 * n),
-    Case("add_sign", elementwise(2, (0.1,)), counts(), Bound("u |y| for the sum, u |c| for c", _add_sign),
+    Case("add_sign", pointwise(2, (0.1,)), counts(), Bound("u |y| for the sum, u |c| for c", _add_sign),
          alias=EITHER, bench=BENCH),
-    Case("assign", elementwise(1), counts(), EXACT, alias=IN_PLACE, flop=lambda n: 0, bench=BENCH),
+    Case("assign", pointwise(1), counts(), EXACT, alias=IN_PLACE, flop=lambda n: 0, bench=BENCH),
     Case("fill", _fill, counts(), EXACT, kinds=("zero",), flop=lambda n: 0, bench=BENCH),
 ]  # fmt: skip

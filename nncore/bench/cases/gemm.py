@@ -5,8 +5,8 @@ from __future__ import annotations
 from nncore.bench.cases import EXACT, SPILL, Bound, Call, Case, data, gamma, given, made
 
 # Around the register tile (rows of 1 to 14, vectors of 16), K blocks, primes, one row, one column, nothing.
-SHAPES = ((0, 3, 4), (1, 1, 1), (2, 3, 5), (1, 17, 10), (7, 13, 16), (14, 5, 33), (15, 33, 31), (16, 64, 17), (13, 101, 1),
-          (5, 257, 7), (29, 19, 65), (6, 0, 5))  # fmt: skip
+SHAPES = ((0, 3, 4), (1, 1, 1), (2, 3, 5), (1, 17, 10), (7, 13, 16), (14, 5, 33), (15, 33, 31), (16, 64, 17),
+          (13, 101, 1), (5, 257, 7), (29, 19, 65), (6, 0, 5))  # fmt: skip
 BENCH = ((128, 784, 256), (128, 256, 10), (1, 784, 256))
 
 

@@ -56,7 +56,7 @@ def _finite_logits(size, kind, rng) -> Call:
 
 
 def _xent(depth):
-    """The loss: log's E |log s|, the sum's error, z_t - m, the subtraction. The gradient: see softmax; minus 1; scaled."""
+    """Loss: log's E |log s|, the sum's error, z_t - m, the subtraction. Gradient: see softmax; minus 1; scaled."""
 
     def of(call, exact):
         C, losses, dz = call.dims[1], [], []
@@ -115,7 +115,7 @@ def _huber(z, t, s):
 
 
 def _binary(z, t, s):
-    """max(z, 0) - t z in one rounding, softplus(-|z|) within 2 ulp, their sum. 1 - t rounded, s within 2 ulp, a difference."""
+    """max(z, 0) - t z in one rounding, softplus(-|z|) within 2 ulp, their sum; 1 - t, s within 2 ulp, a difference."""
     if z != z:
         return z, z, z, z
     line, tail = max(z, 0.0) - t * z, math.log1p(math.exp(-abs(z)))

@@ -94,8 +94,9 @@ def _log_softmax_bwd(depth):
     def of(call, exact):
         C, out = call.dims[1], []
         for dy, y, dx in zip(rows(call.values(1), C), rows(call.values(2), C), rows(exact[0], C), strict=True):
-            s = (gamma(depth(C)) + E + 1.01) * sum(map(abs, dy)) + SPILL
-            out += [math.exp(b) * s + 1.01 * abs(d) + SPILL * abs(sum(dy)) for b, d in zip(y, dx, strict=True)]
+            s = sum(map(abs, dy))
+            s, lost = (gamma(depth(C)) + E + 1.01) * s + SPILL, SPILL * s  # exp(y) may underflow before s multiplies it
+            out += [math.exp(b) * s + 1.01 * abs(d) + lost for b, d in zip(y, dx, strict=True)]
         return [out]
 
     return of
