@@ -19,15 +19,28 @@ _BY_FORMAT = {"f": "f32", "d": "f64", "B": "u8", "b": "u8", "i": "i32", "q": "i6
 _ALIGNMENT = 64
 
 
-def aligned(nbytes: int):
-    """(owner, address as char *) of zeroed memory aligned to 64 bytes."""
-    owner = ffi.new("char[]", max(nbytes, 1) + _ALIGNMENT)
-    start = int(ffi.cast("uintptr_t", owner))
-    return owner, owner + (-start) % _ALIGNMENT
+def aligned(nbytes: int) -> memoryview:
+    """Zeroed memory whose address is a multiple of 64. The view keeps it alive, and so does every slice and cast of it."""
+    owner = ffi.new("char[]", nbytes + _ALIGNMENT)
+    start = -address_of(owner) % _ALIGNMENT
+    return memoryview(ffi.buffer(owner)).cast("B")[start : start + nbytes]
+
+
+def address_of(memory) -> int:
+    """The address of a C array, or of the first byte behind anything with the buffer protocol.
+
+    The caller keeps `memory` alive. No export is held: a cffi view onto a memoryview that dies in a garbage cycle takes
+    the interpreter down with it (CPython 3.11).
+    """
+    if isinstance(memory, ffi.CData):
+        return int(ffi.cast("uintptr_t", memory))
+    with ffi.from_buffer("char[]", memory) as c:
+        return int(ffi.cast("uintptr_t", c))
 
 
 class Tensor:
-    """A contiguous array of one dtype: `memoryview(t)`, numpy.asarray(t) and torch.from_numpy see it without copying.
+    """A contiguous array of one dtype: `t.view()`, numpy.asarray(t) and, from Python 3.12 on, memoryview(t) see it without
+    copying, and keep its memory alive.
 
     Args: shape; dtype one of f32, f64, u8, i32, i64; data an object with the buffer protocol to look at (kept alive),
     or None for fresh zeroed memory. Raises ShapeError if the bytes do not fit the shape.
@@ -36,14 +49,11 @@ class Tensor:
     def __init__(self, shape, dtype: str = "f32", data=None):
         self.shape = tuple(int(n) for n in shape)
         self.dtype = dtype
-        nbytes = prod(self.shape) * DTYPES[dtype][1]
-        if data is None:
-            self._owner, self.pointer = aligned(nbytes)
-        else:
-            self._owner = self.pointer = ffi.from_buffer("char[]", data)
-            if len(self._owner) != nbytes:
-                raise ShapeError(f"tensor {self.shape} of {dtype} is {nbytes} bytes, the buffer has {len(self._owner)}")
-        self.nbytes = nbytes
+        self.nbytes = prod(self.shape) * DTYPES[dtype][1]
+        self.memory = aligned(self.nbytes) if data is None else _bytes_of(data)
+        if len(self.memory) != self.nbytes:
+            raise ShapeError(f"tensor {self.shape} of {dtype} is {self.nbytes} bytes, the buffer has {len(self.memory)}")
+        self.pointer = ffi.cast("char *", address_of(self.memory)) if self.nbytes else ffi.NULL
 
     @classmethod
     def from_any(cls, array, dtype: str | None = None) -> Tensor:
@@ -74,18 +84,21 @@ class Tensor:
         _, size, kind = DTYPES[self.dtype]
         code = {"f": "f", "d": "f", "B": "u", "i": "i", "q": "i"}[kind]
         order = "|" if size == 1 else "<"
-        address = int(ffi.cast("uintptr_t", self.pointer))
-        return {"version": 3, "shape": self.shape, "typestr": f"{order}{code}{size}", "data": (address, False)}
+        data = (address_of(self.memory) if self.nbytes else 0, self.memory.readonly)
+        return {"version": 3, "shape": self.shape, "typestr": f"{order}{code}{size}", "data": data}
+
+    def flat(self) -> memoryview:
+        """The elements in C order as a typed memoryview of one dimension."""
+        return self.memory.cast(DTYPES[self.dtype][2])
 
     def view(self) -> memoryview:
-        """The elements as a typed, shaped memoryview that keeps the memory alive."""
-        raw = memoryview(ffi.buffer(self.pointer, self.nbytes))
-        return raw.cast("B").cast(DTYPES[self.dtype][2], self.shape) if self.nbytes else raw.cast(DTYPES[self.dtype][2])
+        """The elements as a typed, shaped memoryview; (0,) if there are none."""
+        return self.memory.cast(DTYPES[self.dtype][2], self.shape) if self.nbytes else self.flat()
 
     def tolist(self) -> list:
         """The elements as nested lists of Python numbers."""
         if self.shape == ():
-            return memoryview(ffi.buffer(self.pointer, self.nbytes)).cast(DTYPES[self.dtype][2])[0]
+            return self.flat()[0]
         return self.view().tolist() if self.nbytes else []
 
     def __len__(self) -> int:
@@ -102,7 +115,7 @@ class Tensor:
 
     def tobytes(self) -> bytes:
         """The bytes in C order, machine byte order."""
-        return bytes(ffi.buffer(self.pointer, self.nbytes))
+        return bytes(self.memory)
 
     def __repr__(self) -> str:
         return f"Tensor(shape={self.shape}, dtype={self.dtype!r})"
@@ -111,6 +124,12 @@ class Tensor:
 
         def __buffer__(self, flags: int) -> memoryview:
             return self.view()
+
+
+def _bytes_of(data) -> memoryview:
+    """Any contiguous buffer as bytes."""
+    view = memoryview(data)
+    return view.cast("B") if view.nbytes else memoryview(b"")
 
 
 class _DLTensor:
@@ -151,8 +170,7 @@ def _from_dlpack(array) -> Tensor:
         if t.strides != c.NULL and shape[i] > 1 and t.strides[i] != stride:
             raise ShapeError("array is not C-contiguous: copy it first")
         stride *= shape[i]
-    found = Tensor.__new__(Tensor)
-    found.shape, found.dtype, found.nbytes = tuple(shape), name, prod(shape) * DTYPES[name][1]
-    found.pointer = ffi.cast("char *", int(c.cast("uintptr_t", t.data)) + t.byte_offset)
-    found._owner = (array, capsule)  # an unconsumed capsule frees the tensor when it dies: keep both
-    return found
+    address = int(c.cast("uintptr_t", t.data)) + t.byte_offset
+    # An unconsumed capsule frees the tensor when it dies: both live as long as any view of the memory.
+    keep = ffi.gc(ffi.cast("char *", address), lambda _, keep=(array, capsule): None)
+    return Tensor(shape, name, ffi.buffer(keep, prod(shape) * DTYPES[name][1]))

@@ -108,6 +108,7 @@ static void choose_hand(hand *h, source *s, double d)
         h->shift[c] = 0.5 * SIDE + (0.5 + 4.6 * d) * middling(s);
     h->jitter = 0.03 + 0.11 * d;
     h->width = 1.15 + (0.2 + 0.9 * d) * middling(s);
+    h->width = h->width < 0.6 ? 0.6 : h->width;
     h->taper = (0.1 + 0.5 * d) * even(s);
     h->ink = 235 - (20 + 70 * d) * (0.5 + 0.5 * even(s));
     h->noise = 4 + 32 * d;

@@ -13,6 +13,6 @@ from nncore.data.idx import read_idx
 from nncore.data.split import folds, holdout, permutation, standardisation
 
 __all__ = [
-    "Dataset", "Split", "describe", "folds", "from_arrays", "get", "glyphs", "holdout", "load", "load_folder", "make_csv",
-    "names", "permutation", "read_csv", "read_idx", "standardisation", "verify", "write_csv",
+    "Dataset", "Split", "describe", "folds", "from_arrays", "get", "glyphs", "holdout", "load", "load_folder",
+    "make_csv", "names", "permutation", "read_csv", "read_idx", "standardisation", "verify", "write_csv",
 ]

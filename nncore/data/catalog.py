@@ -11,7 +11,7 @@ from nncore.data.dataset import Dataset, make_dataset
 from nncore.data.download import TIMEOUT, Progress, Unavailable, download, is_offline
 from nncore.data.idx import idx_chunks, read_idx
 from nncore.data.manifest import ROLES, Manifest, find_manifest, manifest_names
-from nncore.data.source import parallel
+from nncore.data.source import parallel, reshaped
 from nncore.errors import DataError, LimitError, UsageError
 from nncore.tensor import Tensor
 
@@ -60,11 +60,11 @@ def names() -> list[str]:
 
 def load(name: str | os.PathLike, fallback: str | None = None, progress: Progress | None = None,
          timeout: float = TIMEOUT) -> Dataset:
-    """A data set by name ("fashion-mnist", "mnist", "glyphs", a user's manifest) or by folder ("./x", any path).
+    """A data set by name ("fashion-mnist", "mnist", "glyphs", a user's manifest) or by folder ("./x").
 
     A name is looked for as NAME/ under NNCORE_DATA, datasets/, the cache, then downloaded unless NNCORE_OFFLINE=1. A
-    folder holds the four IDX files, gzipped or not, or the course's four CSV files. fallback="glyphs" gives the embedded
-    set, with a `note` that says so, where a download would have been needed and failed.
+    folder holds the four IDX files, gzipped or not, or the course's four CSV files. fallback="glyphs" gives the
+    embedded set, with a `note` that says so, where a download would have been needed and failed.
     Raises UsageError for an unknown name (with suggestions), DataError for malformed or missing files, LimitError.
 
     >>> len(load("glyphs").test)
@@ -88,8 +88,9 @@ def load(name: str | os.PathLike, fallback: str | None = None, progress: Progres
         if fallback != EMBEDDED:
             raise
         reason = e.reason if isinstance(e, Unavailable) else str(e)
-        return _glyphs(f"{text} is not on this machine and could not be downloaded ({reason}): using the embedded glyphs "
-                       f"instead; results say nothing about {text}. To use it, place its files in datasets/{text}/.")
+        return _glyphs(f"{text} is not on this machine and could not be downloaded ({reason}): using the embedded "
+                       f"glyphs instead; results say nothing about {text}. To use it, place its files in "
+                       f"datasets/{text}/.")
     return load_folder(folder, manifest, origin)
 
 
@@ -114,9 +115,9 @@ def locate(manifest: Manifest, progress: Progress | None = None, timeout: float 
     except Unavailable as e:
         wanted = ", ".join(f"{f.name}.gz" for f in manifest.files.values())
         searched = ", ".join(str(root / manifest.name) for _, root in looked)
-        raise Unavailable(f"{manifest.name} is not on this machine (looked in {searched}) and could not be downloaded:\n{e}\n"
-                          f"Place {wanted} (gzipped or not) by hand in {Path('datasets') / manifest.name}/ or in {target}/.",
-                          e.reason) from None
+        text = (f"{manifest.name} is not on this machine (looked in {searched}) and could not be downloaded:\n{e}\n"
+                f"Place {wanted} (gzipped or not) by hand in {Path('datasets') / manifest.name}/ or in {target}/.")
+        raise Unavailable(text, e.reason) from None
     return target, f"downloaded from {mirror}, sha256 verified"
 
 
@@ -128,8 +129,8 @@ def load_folder(folder: str | os.PathLike, manifest: Manifest | None = None, ori
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder" if not folder.exists() else f"{folder}: not a folder; give the folder "
-                        "that holds the files")
+        raise DataError(f"{folder}: not a folder; give the folder that holds the files" if folder.exists() else
+                        f"{folder}: no such folder")
     found = find_files(folder, manifest)
     if set(found) != set(ROLES):
         raise DataError(_incomplete(folder, found, manifest))
@@ -137,16 +138,16 @@ def load_folder(folder: str | os.PathLike, manifest: Manifest | None = None, ori
     classes = manifest.classes if manifest else _course_classes(found["train_images"]) if is_csv else None
     read = _read_csv if is_csv else _read_idx
     # The training images are the longest job and run in this thread.
-    tensors = dict(zip(ROLES, parallel([lambda r=r: read(r, found[r], manifest, classes) for r in ROLES])))
+    tensors = dict(zip(ROLES, parallel([lambda r=r: read(r, found[r], manifest, classes) for r in ROLES]), strict=True))
     parts = {part: (tensors[f"{part}_images"], tensors[f"{part}_labels"]) for part in ("train", "test")}
     kind = "CSV" if is_csv else "gzipped IDX" if found["train_images"].suffix == ".gz" else "IDX"
     name = manifest.name if manifest else folder.resolve().name
     source = f"{kind} files in {folder}" + (f" ({origin})" if origin else "")
     for part in parts:
-        images, labels = found[f"{part}_images"], found[f"{part}_labels"]
-        if len(tensors[f"{part}_images"]) != len(tensors[f"{part}_labels"]):
-            raise DataError(f"{labels}: {len(tensors[f'{part}_labels']):,} labels for the "
-                            f"{len(tensors[f'{part}_images']):,} images of {images.name}; line or entry i labels image i")
+        images, labels = parts[part]
+        if len(images) != len(labels):
+            raise DataError(f"{found[f'{part}_labels']}: {len(labels):,} labels for the {len(images):,} images of "
+                            f"{found[f'{part}_images'].name}; line or entry i labels image i")
     return make_dataset(name, parts, classes, source, where={p: str(found[f"{p}_labels"]) for p in parts})
 
 
@@ -154,10 +155,7 @@ def find_files(folder: Path, manifest: Manifest | None = None) -> dict[str, Path
     """The files of a folder by role, as far as they exist: IDX first, plain before gzipped, else CSV."""
     idx = {}
     for role in ROLES:
-        part, kind = role.split("_")
-        stems = [f"{p}-{s}" for p in _PREFIXES[part] for s in _STEMS[kind]]
-        if manifest:
-            stems.insert(0, manifest.files[role].name)
+        stems = [manifest.files[role].name, *_stems(role)] if manifest else _stems(role)
         paths = [folder / (stem + suffix) for stem in stems for suffix in ("", ".gz")]
         if path := next((p for p in paths if p.is_file()), None):
             idx[role] = path
@@ -167,13 +165,19 @@ def find_files(folder: Path, manifest: Manifest | None = None) -> dict[str, Path
     for role in ROLES:
         matches = sorted(folder.glob(f"*{_CSV_SUFFIX[role]}"))
         if len(matches) > 1:
-            raise DataError(f"{folder}: both {matches[0].name} and {matches[1].name}; keep one set of files in a folder")
+            raise DataError(f"{folder}: both {matches[0].name} and {matches[1].name}; keep one set of files a folder")
         if matches:
             csv[role] = matches[0]
     return csv if len(csv) > len(idx) else idx
 
 
 # ---- details ---------------------------------------------------------------------------------------------------------
+
+
+def _stems(role: str) -> list[str]:
+    """The usual names of an IDX file, the most usual first."""
+    part, kind = role.split("_")
+    return [f"{p}-{s}" for p in _PREFIXES[part] for s in _STEMS[kind]]
 
 
 def _is_path(text: str) -> bool:
@@ -209,9 +213,7 @@ def _incomplete(folder: Path, found: dict[str, Path], manifest: Manifest | None)
         prefix = next(str(p.name).removesuffix(_CSV_SUFFIX[r]) for r, p in found.items())
         missing = [prefix + _CSV_SUFFIX[r] for r in ROLES if r not in found]
     else:
-        standard = {r: manifest.files[r].name if manifest else f"{_PREFIXES[r.split('_')[0]][0]}-{_STEMS[r.split('_')[1]][0]}"
-                    for r in ROLES}
-        missing = [f"{standard[r]}[.gz]" for r in ROLES if r not in found]
+        missing = [f"{manifest.files[r].name if manifest else _stems(r)[0]}[.gz]" for r in ROLES if r not in found]
     if not found:
         return (f"{folder}: holds no data: expected {', '.join(missing)}, or the four files "
                 "fashion_mnist_{train,test}_{vectors,labels}.csv")
@@ -230,7 +232,8 @@ def _course_classes(vectors: Path) -> tuple[str, ...] | None:
 def _read_idx(role: str, path: Path, manifest: Manifest | None, classes) -> Tensor:
     found = read_idx(path, manifest.files[role].shape if manifest else None)
     if role.endswith("labels") and len(found.shape) != 1:
-        raise DataError(f"{path}: {len(found.shape)} dimensions where labels have one; are images and labels exchanged?")
+        raise DataError(f"{path}: {len(found.shape)} dimensions where labels have one; "
+                        "are images and labels exchanged?")
     if role.endswith("images") and len(found.shape) < 2:
         raise DataError(f"{path}: one dimension where images have two or more; are images and labels exchanged?")
     return found
@@ -239,7 +242,7 @@ def _read_idx(role: str, path: Path, manifest: Manifest | None, classes) -> Tens
 def _read_csv(role: str, path: Path, manifest: Manifest | None, classes) -> Tensor:
     if role.endswith("labels"):
         found = read_csv(path, 1, len(classes) - 1 if classes else 255, "label")
-        return Tensor((len(found),), "u8", found.view().cast("B"))
+        return reshaped(found, (len(found),))
     course = classes is not None and manifest is None
     shape = manifest.shape if manifest else (28, 28) if course else None
     values = 1
@@ -248,7 +251,7 @@ def _read_csv(role: str, path: Path, manifest: Manifest | None, classes) -> Tens
     found = read_csv(path, values if shape else None)
     if shape is None:
         shape = (28, 28) if found.shape[1] == 784 else (found.shape[1],)
-    return Tensor((len(found), *shape), "u8", found.view().cast("B"))
+    return reshaped(found, (len(found), *shape))
 
 
 # ---- for `nncore data` -----------------------------------------------------------------------------------------------

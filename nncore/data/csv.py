@@ -1,12 +1,13 @@
-"""The course's CSV: lines of comma-separated integers 0 to 255, no header; parsed in C, in parallel, errors to the byte."""
+"""The course's CSV: lines of comma-separated integers 0 to 255, no header; parsed in C, errors to the byte."""
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Callable
 
 from nncore._ffi import check, ffi, lib
-from nncore.data.source import map_file, parallel, zeroed
+from nncore.data.source import map_file, parallel, tensor_over, zeroed
 from nncore.errors import DataError
 from nncore.files import write_atomic
 from nncore.tensor import Tensor
@@ -39,7 +40,7 @@ def read_csv(path: str | os.PathLike, fields: int | None = None, largest: int = 
     text = map_file(path)
     start = ffi.from_buffer("uint8_t[]", text)
     cuts = _cuts(text, threads)
-    spans = list(zip(cuts, cuts[1:]))
+    spans = list(zip(cuts[:-1], cuts[1:], strict=True))
     lines = parallel([_counter(start, a, b) for a, b in spans])
     fields = fields or lib.nn_csv_fields(start, len(text))
     rows = sum(lines)
@@ -48,18 +49,18 @@ def read_csv(path: str | os.PathLike, fields: int | None = None, largest: int = 
     memory = zeroed(rows * fields if fits else 0, path)
     out = ffi.from_buffer("uint8_t[]", memory) if fits else None
     jobs, before = [], 0
-    for (a, b), n in zip(spans, lines):
+    for (a, b), n in zip(spans, lines, strict=True):
         target = out + before * fields if out is not None else ffi.NULL
         jobs.append(_parser(target, start, a, b, n, fields, largest))
         before += n
     before = 0
-    for ((a, _), n, fault) in zip(spans, lines, parallel(jobs)):
+    for ((a, _), n, fault) in zip(spans, lines, parallel(jobs), strict=True):
         if fault.code == lib.NN_ERR_ARGUMENT:
             check(fault.code, path)
         if fault.code != lib.NN_OK:
-            raise DataError(f"{path}: {_explain(text[a:], fault, before, fields, largest, what)}")
+            raise DataError(f"{path}: {_explain(text, a, fault, before, fields, largest, what)}")
         before += n
-    return Tensor((rows, fields), "u8", memory)
+    return tensor_over((rows, fields), memory)
 
 
 def write_csv(path: str | os.PathLike, table: Tensor) -> None:
@@ -99,15 +100,15 @@ def make_csv(dataset, folder: str | os.PathLike, prefix: str = "fashion_mnist") 
     with writing(folder):
         os.makedirs(folder, exist_ok=True)
     paths = [os.path.join(folder, name) for name in tables]
-    parallel([lambda p=p, t=t: write_csv(p, t) for p, t in zip(paths, tables.values())])
+    parallel([lambda p=p, t=t: write_csv(p, t) for p, t in zip(paths, tables.values(), strict=True)])
     return paths
 
 
-def _cuts(text: memoryview, threads: int) -> list[int]:
+def _cuts(text: mmap.mmap, threads: int) -> list[int]:
     """Offsets that split the text behind newlines, near equal parts."""
     cuts = [0]
     for i in range(1, threads if len(text) > _PART else 1):
-        at = text.obj.find(b"\n", max(len(text) * i // threads, cuts[-1])) + 1
+        at = text.find(b"\n", max(len(text) * i // threads, cuts[-1])) + 1
         if cuts[-1] < at < len(text):
             cuts.append(at)
     return [*cuts, len(text)]
@@ -126,7 +127,7 @@ def _parser(out, start, a: int, b: int, rows: int, fields: int, largest: int) ->
     return run
 
 
-def _explain(text: memoryview, fault, before: int, fields: int, largest: int, what: str) -> str:
+def _explain(text: mmap.mmap, start: int, fault, before: int, fields: int, largest: int, what: str) -> str:
     """A sentence on a fault: line and value count from 1, so does the column, in bytes."""
     line = before + fault.row + 1
     where = f"line {line}, {what} {fault.field + 1} (column {fault.offset - fault.line + 1})"
@@ -135,11 +136,12 @@ def _explain(text: memoryview, fault, before: int, fields: int, largest: int, wh
         return f"line {line}: the line is blank; remove it"
     if reason in (lib.NN_CSV_SHORT_LINE, lib.NN_CSV_LONG_LINE):
         kind = "too few" if reason == lib.NN_CSV_SHORT_LINE else "too many"
-        return f"line {line} (column {fault.offset - fault.line + 1}): {kind} values: {fault.found:,}, expected {fields:,}"
+        column = fault.offset - fault.line + 1
+        return f"line {line} (column {column}): {kind} values: {fault.found:,}, expected {fields:,}"
     if reason == lib.NN_CSV_EMPTY_FIELD:
         return f"{where}: the {what} is empty; expected an integer from 0 to {largest}"
-    byte = bytes(text[fault.offset : fault.offset + 1])
-    token = bytes(text[fault.begin : fault.begin + 24])
+    byte = text[start + fault.offset : start + fault.offset + 1]
+    token = text[start + fault.begin : start + fault.begin + 24]
     token = token.split(b",")[0].split(b"\n")[0].rstrip(b"\r")
     shown = ascii(token.decode("latin-1"))
     if reason == lib.NN_CSV_TOO_LARGE:

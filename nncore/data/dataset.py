@@ -1,4 +1,4 @@
-"""What a data set is in memory: images once, as bytes or floats, labels as bytes, and a plain sentence on their origin."""
+"""What a data set is in memory: images once, as bytes or floats, labels as bytes, a sentence on their origin."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def from_arrays(images, labels, test_images=None, test_labels=None, classes=None
     """A data set from arrays in memory, looked at and not copied: buffer protocol or DLPack, C-contiguous.
 
     Args: images (N, H, W[, C]) or (N, D), u8 or f32; labels (N,) integers, or a list; classes names or their number
-    (default: 0 to the largest label). Raises DataError for NaN or infinity (with its index), labels out of range, counts
-    that differ.
+    (default: 0 to the largest label). Raises DataError for NaN or infinity (with its index), labels out of range,
+    counts that differ.
 
     >>> len(from_arrays(memoryview(bytes(8)).cast("B", (2, 4)), [0, 1]).train)
     2

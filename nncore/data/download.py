@@ -85,7 +85,7 @@ def fetch(url: str, target: Path, file: DataFile, progress: Progress | None, tim
 
 
 def _receive(url: str, timeout: float) -> Iterator[bytes]:
-    """The body of an answer in pieces. Raises MirrorError for anything that is not one, and for a mirror that stalls."""
+    """The body of an answer in pieces. Raises MirrorError for anything else, and for a mirror that stalls."""
     import http.client
     import urllib.error
     import urllib.request

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nncore._ffi import check, ffi, lib, thread_count
 from nncore.data.dataset import Dataset, make_dataset
-from nncore.data.source import parallel, zeroed
+from nncore.data.source import parallel, tensor_over, zeroed
 from nncore.errors import UsageError
 from nncore.tensor import Tensor
 
@@ -32,7 +32,7 @@ def glyphs(train: int = 10_000, test: int = 2_000, seed: int = 0, difficulty: fl
 
 
 def _draw(n: int, seed: int, split: int, difficulty: float) -> tuple[Tensor, Tensor]:
-    images = Tensor((n, 28, 28), "u8", zeroed(n * 784, "glyphs"))
+    images = tensor_over((n, 28, 28), zeroed(n * 784, "glyphs"))
     labels = Tensor((n,), "u8")
     pixels, digits = ffi.cast("uint8_t *", images.pointer), ffi.cast("uint8_t *", labels.pointer)
 
@@ -41,5 +41,5 @@ def _draw(n: int, seed: int, split: int, difficulty: float) -> tuple[Tensor, Ten
 
     threads = min(thread_count(), 1 + n // 500)
     cuts = [n * i // threads for i in range(threads + 1)]
-    parallel([lambda a=a, b=b: part(a, b) for a, b in zip(cuts, cuts[1:])])
+    parallel([lambda a=a, b=b: part(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True)])
     return images, labels

@@ -8,11 +8,12 @@ from io import FileIO
 from math import prod
 
 from nncore._ffi import ffi, lib
-from nncore.data.source import map_file, open_regular, zeroed
+from nncore.data.source import map_file, open_regular, tensor_over, zeroed
 from nncore.errors import DataError
 from nncore.tensor import Tensor
 
 _CHUNK = 1 << 18
+_INPUT = 1 << 16  # compressed bytes at a time: zlib copies what it did not consume
 _DEFLATE_MOST = 1032  # bytes that one byte of DEFLATE can stand for
 _TYPES = {0x09: "signed bytes", 0x0B: "16-bit integers", 0x0C: "32-bit integers", 0x0D: "floats", 0x0E: "doubles"}
 _AGAIN = "copy or download it again"
@@ -34,7 +35,7 @@ def read_idx(path: str | os.PathLike, shape: tuple[int, ...] | None = None) -> T
         found, header, nbytes = parse_header(file.read(20), os.fspath(path), shape)
     if size != header + nbytes:
         raise DataError(f"{os.fspath(path)}: {_size_fault(size, header + nbytes, found)}")
-    return Tensor(found, "u8", map_file(path)[header : header + nbytes])
+    return tensor_over(found, map_file(path), header)
 
 
 def idx_chunks(path: str | os.PathLike) -> Iterator[bytes]:
@@ -92,7 +93,7 @@ def _size_fault(size: int, expected: int, shape: tuple[int, ...]) -> str:
 
 
 def inflate_module():
-    """zlib's interface, by Intel's ISA-L if the extra `fast` is installed (about twice as fast)."""
+    """zlib's interface, by Intel's ISA-L if the extra `fast` is installed."""
     try:
         from isal import isal_zlib
     except ImportError:
@@ -120,11 +121,11 @@ class _Inflater:
         """Up to `most` > 0 bytes; empty only at the end of the member, whose CRC and length then have been checked."""
         stream = self._stream
         while not stream.eof:
-            data = stream.unconsumed_tail or self._file.read(_CHUNK)
+            data = stream.unconsumed_tail or self._file.read(_INPUT)
             try:
                 out = stream.decompress(data, most)
             except self._zlib.error as e:
-                raise DataError(f"{self._path}: corrupt gzip data near uncompressed offset {self.position:,} "
+                raise DataError(f"{self._path}: corrupt gzip data after uncompressed offset {self.position:,} "
                                 f"({e}); {_AGAIN}") from None
             self.position += len(out)
             if out:
@@ -156,8 +157,8 @@ def _read_gzip(file: FileIO, path: str, shape: tuple[int, ...] | None) -> Tensor
     found, header, nbytes = parse_header(head, path, shape)
     total = header + nbytes
     if total > _DEFLATE_MOST * size:
-        raise DataError(f"{path}: its header ({_times(found)}) declares {total:,} bytes, more than {size:,} bytes of gzip "
-                        f"can hold; {_AGAIN}")
+        raise DataError(f"{path}: its header ({_times(found)}) declares {total:,} bytes, more than {size:,} bytes of "
+                        f"gzip can hold; {_AGAIN}")
     if total > (2 if shape is None else 16) * size + (8 << 20):
         _probe(stream, total, found)  # nobody vouches for so much: count it before there is memory for it
         file.seek(0)
@@ -167,13 +168,14 @@ def _read_gzip(file: FileIO, path: str, shape: tuple[int, ...] | None) -> Tensor
     memory[: len(head) - header] = head[header:total]
     at, out = len(head) - header, head
     while at <= nbytes and (out := stream.read(min(_CHUNK, nbytes - at + 1))):
-        memory[at : at + len(out)] = out[: nbytes - at]
+        memory[at : min(at + len(out), nbytes)] = out[: nbytes - at]
         at += len(out)
     if at > nbytes:
-        raise DataError(f"{path}: more data than the {total:,} bytes that its header ({_times(found)}) declares; {_AGAIN}")
+        raise DataError(f"{path}: more data than the {total:,} bytes that its header ({_times(found)}) declares; "
+                        f"{_AGAIN}")
     if at != nbytes:
         raise DataError(f"{path}: {_size_fault(stream.position, total, found)}")
-    return Tensor(found, "u8", memory)
+    return tensor_over(found, memory)
 
 
 def _probe(stream: _Inflater, total: int, shape: tuple[int, ...]) -> None:

@@ -61,7 +61,7 @@ class Manifest:
 
 
 def find_manifest(name: str, folders: list[Path]) -> Manifest | None:
-    """The manifest NAME.toml: ours, else the first in `folders`; None if there is none. Raises DataError if malformed."""
+    """The manifest NAME.toml: ours, else the first in `folders`, else None. Raises DataError if malformed."""
     for folder in [BUILT_IN, *folders]:
         path = folder / f"{name}.toml"
         if path.is_file():
@@ -84,9 +84,10 @@ def read_manifest(path: Path) -> Manifest:
         raw = msgspec.convert(table, _raw_type())
     except msgspec.ValidationError as e:
         raise DataError(f"{path}: {_reword(str(e))}") from None
-    wrong = [key for key, entry in raw.files.items() if not re.fullmatch(r"[\w.+-]+", entry.name)]
+    wrong = [key for key, entry in raw.files.items() if not re.fullmatch(r"\w[\w.+-]*", entry.name)]
     if set(raw.files) != set(ROLES):
-        raise DataError(f"{path}: key files: must hold exactly {', '.join(ROLES)}, has {', '.join(raw.files) or 'none'}")
+        has = ", ".join(raw.files) or "none"
+        raise DataError(f"{path}: key files: must hold exactly {', '.join(ROLES)}, has {has}")
     if wrong:
         raise DataError(f"{path}: key files.{wrong[0]}.name: a plain file name is needed, without folders")
     for mirror in raw.mirrors:

@@ -8,8 +8,10 @@ import stat
 import threading
 from collections.abc import Callable, Sequence
 from io import FileIO
+from math import prod
 
 from nncore.errors import DataError, LimitError
+from nncore.tensor import Tensor
 
 
 def open_regular(path: str | os.PathLike) -> FileIO:
@@ -33,7 +35,7 @@ def open_regular(path: str | os.PathLike) -> FileIO:
     raise DataError(f"{os.fspath(path)}: {kind}")
 
 
-def map_file(path: str | os.PathLike) -> memoryview:
+def map_file(path: str | os.PathLike) -> mmap.mmap:
     """The bytes of a file without reading them: a private mapping, so that not even a stray write reaches the file.
 
     Raises DataError as open_regular does, or if the file is empty.
@@ -42,12 +44,12 @@ def map_file(path: str | os.PathLike) -> memoryview:
         if os.fstat(file.fileno()).st_size == 0:
             raise DataError(f"{os.fspath(path)}: the file is empty; copy or download it again")
         try:
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         except (OSError, ValueError, OverflowError) as e:
             raise DataError(f"{os.fspath(path)}: cannot be mapped into memory: {e}") from None
 
 
-def zeroed(nbytes: int, path: str | os.PathLike) -> memoryview:
+def zeroed(nbytes: int, path: str | os.PathLike) -> mmap.mmap:
     """Fresh memory that costs nothing until it is written. Raises LimitError naming `path` if there is none."""
     try:
         memory = mmap.mmap(-1, max(nbytes, 1))
@@ -58,7 +60,17 @@ def zeroed(nbytes: int, path: str | os.PathLike) -> memoryview:
             memory.madvise(mmap.MADV_HUGEPAGE)
         except OSError:
             pass  # a kernel without huge pages
-    return memoryview(memory)[:nbytes]
+    return memory
+
+
+def tensor_over(shape: tuple[int, ...], memory: mmap.mmap, offset: int = 0) -> Tensor:
+    """u8 of this shape at an offset of mapped memory, which it keeps alive."""
+    return Tensor(shape, "u8", memoryview(memory)[offset : offset + prod(shape)])
+
+
+def reshaped(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The same elements under another shape."""
+    return Tensor(shape, tensor.dtype, tensor.memory)
 
 
 def parallel(jobs: Sequence[Callable]) -> list:

@@ -18,7 +18,8 @@ def permutation(n: int, seed: int) -> array:
     return array("q", [lib.nn_shuffle(key, 0, n, i) for i in range(n)])
 
 
-def holdout(n: int, share: float | int, seed: int = 0, labels: Sequence[int] | Tensor | None = None) -> tuple[array, array]:
+def holdout(n: int, share: float | int, seed: int = 0,
+            labels: Sequence[int] | Tensor | None = None) -> tuple[array, array]:
     """(training rows, validation rows) of n samples, both ascending, i64.
 
     share: a fraction in (0, 1), or a number of samples. With `labels` every class gives its share (largest remainders).
@@ -40,7 +41,10 @@ def holdout(n: int, share: float | int, seed: int = 0, labels: Sequence[int] | T
 
 
 def folds(n: int, k: int, seed: int = 0) -> list[array]:
-    """k disjoint parts of 0 to n - 1, sizes differing by at most one, each ascending. Raises UsageError unless 2 <= k <= n."""
+    """k disjoint parts of 0 to n - 1, each ascending, sizes differing by at most one.
+
+    Raises UsageError unless 2 <= k <= n.
+    """
     if not 2 <= k <= n:
         raise UsageError(f"{k} folds of {n:,} samples: between 2 and {n:,} are possible")
     order = permutation(n, seed)
@@ -66,8 +70,9 @@ def _stratified(order: array, labels: Sequence[int], count: int) -> set[int]:
     return {i for c, rows in members.items() for i in rows[: quota[c]]}
 
 
-def standardisation(images, rows: Sequence[int] | Tensor | None = None, per: str = "global") -> tuple[list[float], list[float]]:
-    """(mean, scale) with scale = 1 / deviation, 1 where the deviation is 0: x' = (x - mean) scale has mean 0, variance 1.
+def standardisation(images, rows: Sequence[int] | Tensor | None = None,
+                    per: str = "global") -> tuple[list[float], list[float]]:
+    """(mean, scale) so that x' = (x - mean) scale has mean 0 and variance 1: scale = 1 / deviation, 1 where that is 0.
 
     images (N, ...) u8 or f32; rows the samples that count (the training rows), default all; per "global" gives lists of
     one, "feature" lists of one per pixel. Exact integer sums for bytes, two passes in float64 for floats. Raises

@@ -15,7 +15,7 @@ from nncore.errors import GraphError, Interrupted, NNError, NonFiniteError
 from nncore.graph import ops
 from nncore.graph.node import Input, Leaf, Node
 from nncore.graph.plan import Layout, Step, linearise, plan_memory, producer, region_of, root
-from nncore.tensor import DTYPES, Tensor, aligned
+from nncore.tensor import DTYPES, Tensor, address_of, aligned
 
 REGIONS = {"param": lib.NN_PARAM, "state": lib.NN_STATE, "work": lib.NN_WORK, "external": lib.NN_EXTERNAL}
 # Below so much work a step, barriers cost more than a second thread brings (a barrier is about 0.3 us, a step has 20).
@@ -203,7 +203,7 @@ class Memory:
 
     def __init__(self, layout: Layout):
         self.layout = layout
-        self._regions: dict[str, tuple] = {}
+        self._regions: dict[str, memoryview] = {}
         self.nbytes: dict[str, int] = {"param": 0, "state": 0, "work": 0}
         self.reserve({})
 
@@ -212,41 +212,38 @@ class Memory:
         for region in self.nbytes:
             want = max(nbytes.get(region, 0), self.layout.nbytes.get(region, 0), 64)
             if want > self.nbytes[region]:
-                old, have = self._regions.get(region), self.nbytes[region]
-                self._regions[region] = aligned(want)
-                if old and region != "work":
-                    ffi.memmove(self._regions[region][1], old[1], have)
-                self.nbytes[region] = want
+                fresh = aligned(want)
+                if region in self._regions and region != "work":
+                    fresh[: self.nbytes[region]] = self._regions[region]
+                self._regions[region], self.nbytes[region] = fresh, want
 
     def pointer(self, region: str):
         """The region's base address."""
-        return self._regions[region][1]
+        return ffi.cast("char *", address_of(self._regions[region]))
 
     def view(self, region: str) -> memoryview:
         """A whole region as bytes."""
-        return memoryview(ffi.buffer(self.pointer(region), self.nbytes[region])).cast("B")
+        return self._regions[region]
 
     def tensor(self, leaf: Leaf) -> Tensor:
         """A leaf's values as they are now: a live look into the arena, not a copy."""
         offset = self.layout.offset(leaf)
         self.reserve({})
         dtype = self.layout.dtype(leaf)
-        at = ffi.buffer(self.pointer(region_of(leaf)) + offset, leaf.size * DTYPES[dtype][1])
-        return Tensor(leaf.shape, dtype, at)
+        nbytes = leaf.size * DTYPES[dtype][1]
+        return Tensor(leaf.shape, dtype, self._regions[region_of(leaf)][offset : offset + nbytes])
 
     def copy_from(self, other: Memory, leaf: Leaf) -> None:
         """Take a leaf's values from another memory, widened or rounded to this one's real type."""
         source, target = other.tensor(leaf), self.tensor(leaf)
-        kind = DTYPES[target.dtype][2]
-        values = array(kind, memoryview(source.tobytes()).cast(DTYPES[source.dtype][2]))
-        ffi.memmove(target.pointer, values.tobytes(), target.nbytes)
+        target.flat()[:] = array(DTYPES[target.dtype][2], source.flat())
 
     def output(self, tape: Tape, name: str) -> Tensor:
         """A copy of a tape's output after a run."""
         b = tape.buffers[tape.outputs[name]]
         dtype = tape.real if b.dtype == "real" else b.dtype
         nbytes = b.count * DTYPES[dtype][1]
-        return Tensor(b.shape, dtype, bytearray(ffi.buffer(self.pointer(b.region) + b.offset, nbytes)))
+        return Tensor(b.shape, dtype, bytearray(self._regions[b.region][b.offset : b.offset + nbytes]))
 
 
 @dataclass
@@ -298,7 +295,7 @@ class Executor:
             run.external_nbytes[i] = t.nbytes if t is not None else 0
         worth = any(t.flop >= PARALLEL_FLOP for t, _ in tapes)
         run.threads = self.threads if worth else 1  # the bits are the same
-        run.scratch, run.scratch_nbytes = self._scratch[1], self._scratch_nbytes
+        run.scratch, run.scratch_nbytes = ffi.cast("char *", address_of(self._scratch)), self._scratch_nbytes
         run.seed, run.n_samples = seed % 2**64, n_samples
         run.step, run.epoch, run.cursor = position.step, position.epoch, position.cursor
         run.first, run.last = instructions or (0, 0)

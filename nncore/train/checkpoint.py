@@ -42,7 +42,7 @@ def to_file(leaf: Leaf, t: Tensor) -> bytes:
     """A tensor's bytes in file layout."""
     if getattr(leaf, "layout", "") != "io":
         return t.tobytes()
-    flat = memoryview(ffi.buffer(t.pointer, t.nbytes)).cast("B").cast("f")
+    flat = t.flat()
     columns = leaf.shape[1]
     return b"".join(flat[c::columns].tobytes() for c in range(columns))
 
@@ -50,9 +50,9 @@ def to_file(leaf: Leaf, t: Tensor) -> bytes:
 def from_file(leaf: Leaf, t: Tensor, data: bytes) -> None:
     """Fill a tensor from bytes in file layout."""
     if getattr(leaf, "layout", "") != "io":
-        ffi.memmove(t.pointer, data, len(data))
+        t.memory[:] = data
         return
-    flat = memoryview(ffi.buffer(t.pointer, t.nbytes)).cast("B").cast("f")
+    flat = t.flat()
     rows, columns = leaf.shape
     source = memoryview(data).cast("f")
     for c in range(columns):
@@ -66,7 +66,7 @@ def weights_sha256(model: Model) -> str:
         w = model.parameters[name]
         data = to_file(w, model.memory.tensor(w))
         values = memoryview(data).cast("f")
-        if any(v != v for v in values):
+        if lib.nn_find_nonfinite(ffi.from_buffer("float[]", data), len(values)) >= 0:
             values = array("f", (v if v == v else float("nan") for v in values))
         digest.update(values)
     return digest.hexdigest()
@@ -208,7 +208,7 @@ def _model_from(path: str, tensors: dict, metadata: dict[str, str]) -> Model:
         t = model.memory.tensor(leaf)
         if len(preprocess.get(key, b"")) != t.nbytes:
             raise DataError(f"{path}: nncore.preprocess: {key} does not fit the architecture")
-        ffi.memmove(t.pointer, preprocess[key], t.nbytes)
+        t.memory[:] = preprocess[key]
     model.classes = tuple(classes) if classes else None
     return model
 
@@ -260,10 +260,10 @@ def load_checkpoint(trainer, path) -> None:
         dtype, shape, data = tensors.get(f"state.{s.name}", ("", (), b""))
         if _FILE_DTYPES.get(dtype) != t.dtype or prod(shape) * DTYPES[t.dtype][1] != t.nbytes:
             raise DataError(f"{path}: state {s.name} is missing or of another size: other data or another optimizer?")
-        ffi.memmove(t.pointer, data, t.nbytes)
+        t.memory[:] = data
     p = trainer.position
     p.step, p.epoch, p.cursor = training["step"], training["epoch"], training["cursor"]
-    trainer.history.extend(json.loads(tensors["history"][2]))
+    trainer.history.extend(json.loads(tensors.get("history", ("", (), b"[]"))[2]))
     trainer.best = tensors["best"][2] if "best" in tensors else None
     trainer.reason = None if training["reason"] == "interrupted" else training["reason"]
     for c, state in zip(trainer.callbacks, training["callbacks"], strict=False):

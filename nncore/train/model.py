@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from array import array
 
-from nncore._ffi import ffi
 from nncore.errors import ShapeError, UsageError
 from nncore.graph import ops
 from nncore.graph.node import Input as InputNode
@@ -275,7 +274,7 @@ class Model:
         data = array("f", values)
         if len(data) * 4 != t.nbytes:
             raise ShapeError(f"{name}: {t.shape} takes {t.nbytes // 4} values, got {len(data)}")
-        ffi.memmove(t.pointer, data.tobytes(), t.nbytes)
+        t.flat()[:] = data
 
     @property
     def parameter_count(self) -> int:

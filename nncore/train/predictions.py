@@ -134,7 +134,7 @@ def read_labels(path: str | os.PathLike) -> bytes:
     if is_idx(path):
         found = read_idx(path)
         if len(found.shape) != 1:
-            raise DataError(f"{os.fspath(path)}: {len(found.shape)} dimensions where labels have one; are these images?")
+            raise DataError(f"{path}: {len(found.shape)} dimensions where labels have one; are these images?")
         return found.tobytes()
     return read_csv(path, 1, 255, "label").tobytes()
 
@@ -149,8 +149,8 @@ def is_idx(path: str | os.PathLike) -> bool:
 def read_predictions(path: str | os.PathLike, n: int | None = None, classes: int = 10) -> bytes:
     """The classes of a prediction file, one byte each; n is how many there must be, all below `classes`.
 
-    Raises DataError naming file, line, what stands there and what to do: for anything but one integer a line, a class out
-    of range, a wrong number of lines, a file of more than 64 MB or of no regular kind.
+    Raises DataError naming file, line, what stands there and what to do: for anything but one integer a line, a class
+    out of range, a wrong number of lines, a file of more than 64 MB or of no regular kind.
     """
     name = os.fspath(path)
     with reading(path), open_regular(path) as file:

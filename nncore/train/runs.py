@@ -1,12 +1,12 @@
 """A run folder: everything one training leaves behind, enough to look at it, use it, and go on with it to the bit.
 
-    config.toml              the resolved settings      model.safetensors        the trained network
-    checkpoints/             the last two, by step      tape.txt                 the training step, instruction by instruction
-    history.jsonl            one line per epoch         train_predictions.csv    one class a line
-    result.json              accuracies and hashes      test_predictions.csv
+    config.toml       the resolved settings      model.safetensors        the trained network
+    checkpoints/      the last two, by step      tape.txt                 the training step, instruction by instruction
+    history.jsonl     one line per epoch         train_predictions.csv    one class a line
+    result.json       accuracies and hashes      test_predictions.csv
 
-Files are written by one background thread, in order, while training goes on. A file that cannot be written stops nothing:
-the first failure is kept in `Writer.failures` and raised when all else is done.
+Files are written by one background thread, in order, while training goes on. A file that cannot be written stops
+nothing: the first failure is kept in `Writer.failures` and raised when all else is done.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def read_config(path: str | os.PathLike) -> RunConfig:
 
 
 def fingerprint(data, mean: bytes) -> str:
-    """A hash that other data would not have: shapes, classes, all labels, and the exact mean and deviation of the pixels."""
+    """A hash that other data would not have: shapes, classes, all labels, exact mean and deviation of the pixels."""
     digest = hashlib.sha256(mean)
     for split in (data.train, data.test):
         if split is not None:
@@ -132,8 +132,9 @@ def make_trainer(config: RunConfig, data, callbacks: tuple[Callback, Callback], 
     model = MODELS[config.model](config, len(data.classes))
     first, last = callbacks
     between = [EarlyStopping("val_loss", config.patience)] if config.patience else []
-    return model.trainer(data.train, config.epochs, config.batch, Adam(OneCycle(config.lr)), validation=config.validation,
-                         callbacks=[first, *between, last], shards=config.shards, **options)
+    return model.trainer(data.train, config.epochs, config.batch, Adam(OneCycle(config.lr)),
+                         validation=config.validation, callbacks=[first, *between, last], shards=config.shards,
+                         **options)
 
 
 def _check_memory(config: RunConfig, features: int, classes: int) -> None:
@@ -145,8 +146,8 @@ def _check_memory(config: RunConfig, features: int, classes: int) -> None:
     except (ValueError, OSError):
         return
     if need > have:
-        raise LimitError(f"{'-'.join(map(str, widths))} at batch {config.batch} needs {need / 1e9:,.1f} GB, this machine has "
-                         f"{have / 1e9:,.1f} GB; choose smaller --hidden or --batch")
+        raise LimitError(f"{'-'.join(map(str, widths))} at batch {config.batch} needs {need / 1e9:,.1f} GB, this "
+                         f"machine has {have / 1e9:,.1f} GB; choose smaller --hidden or --batch")
 
 
 # ---- writing in the background ---------------------------------------------------------------------------------------
@@ -211,8 +212,8 @@ class RunFolder:
         """
         path = Path(out) if out is not None else _fresh(name, config)
         if path.is_dir() and (there := [n for n in _OURS if (path / n).exists()]):
-            raise UsageError(f"{path} holds a run already ({there[0]}): nothing is overwritten; choose another --out, remove "
-                             f"the folder, or go on with the run: nncore train --resume {path}")
+            raise UsageError(f"{path} holds a run already ({there[0]}): nothing is overwritten; choose another --out, "
+                             f"remove the folder, or go on with the run: nncore train --resume {path}")
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; --out names a folder")
         with writing(path):

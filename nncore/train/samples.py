@@ -81,7 +81,7 @@ def samples(data) -> Samples:
 
 def _rows(y: Tensor) -> Tensor:
     """Targets as rows: (N,) becomes (N, 1)."""
-    return y if len(y.shape) > 1 else Tensor((*y.shape, 1), "f32", ffi.buffer(y.pointer, y.nbytes)) if y.nbytes else y
+    return y if len(y.shape) > 1 else Tensor((*y.shape, 1), "f32", y.memory)
 
 
 def _values(x) -> Tensor:
@@ -95,7 +95,7 @@ def _as_f32(t: Tensor) -> Tensor:
     if t.dtype == "f32":
         return t
     if t.dtype == "f64":
-        return Tensor(t.shape, "f32", array("f", ffi.unpack(ffi.cast("double *", t.pointer), t.nbytes // 8)))
+        return Tensor(t.shape, "f32", array("f", t.flat()))
     raise ShapeError(f"samples are bytes (u8) or floats, got {t.dtype}")
 
 
