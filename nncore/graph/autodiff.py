@@ -70,7 +70,8 @@ def _local(g: Node, node: Node) -> tuple[Node | None, ...]:
         return (g if isinstance(g, Constant) else View(g, source.shape),)
     if isinstance(node, Output) or node.op.vjp is None:
         name = node.inputs[0].op.name if isinstance(node, Output) else node.op.name
-        raise GraphError(f"{name}: has no derivative here (layer {node.layer or '?'}); it cannot stand between a parameter and the loss")
+        raise GraphError(f"{name}: has no derivative here (layer {node.layer or '?'}); "
+                         "it cannot stand between a parameter and the loss")
     return node.op.vjp(g, node)
 
 

@@ -38,7 +38,8 @@ def dump(tapes: list[Tape], notes: dict[str, str] | None = None) -> bytes:
         out.append(struct.pack("<ii3q", _DTYPE_IDS[tape.real], tape.batch, *(tape.nbytes[r] for r in ("param", "state", "work"))))
         out.append(struct.pack("<I", len(tape.buffers)))
         for b in tape.buffers:
-            out.append(_text(b.name) + struct.pack("<BBqqB", REGIONS[b.region], _DTYPE_IDS[b.dtype], b.offset, b.count, len(b.shape)))
+            place = (REGIONS[b.region], _DTYPE_IDS[b.dtype], b.offset, b.count)
+            out.append(_text(b.name) + struct.pack("<BBqqB", *place, len(b.shape)))
             out.append(struct.pack(f"<{len(b.shape)}q", *b.shape))
         out.append(struct.pack("<I", len(tape.instructions)))
         out.extend(_instruction(i) for i in tape.instructions)

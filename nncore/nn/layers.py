@@ -24,7 +24,8 @@ class Builder:
         self.parameters, self.training = parameters, training
         self.layer, self.number = "", 0
 
-    def parameter(self, name: str, shape: tuple, init, fans: tuple[int, int], kind: str = "weight", layout: str = "") -> Parameter:
+    def parameter(self, name: str, shape: tuple, init, fans: tuple[int, int], kind: str = "weight",
+                  layout: str = "") -> Parameter:
         """The layer's parameter, made when first asked for: tapes of other batch sizes and layers used twice share it."""
         full = f"{self.layer}.{name}"
         if full not in self.parameters:

@@ -10,6 +10,7 @@ from nncore.errors import UsageError
 from nncore.graph import ops
 from nncore.graph.node import Node, Op
 
+
 class Loss:
     """Base of all losses. Class labels become rows of `low` and `high` unless the loss takes them as they are."""
 

@@ -73,7 +73,8 @@ class Piecewise(Schedule):
 
     def __init__(self, boundaries: list[int], values: list[float]):
         if len(values) != len(boundaries) + 1 or sorted(boundaries) != list(boundaries):
-            raise UsageError(f"Piecewise: {len(boundaries)} ascending boundaries need {len(boundaries) + 1} values, got {len(values)}")
+            raise UsageError(f"Piecewise: {len(boundaries)} ascending boundaries need {len(boundaries) + 1} values, "
+                             f"got {len(values)}")
         if len(boundaries) > 7:
             raise UsageError(f"Piecewise: at most 7 boundaries, got {len(boundaries)}")
         self.boundaries = [int(b) for b in boundaries]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from math import isfinite
+from pathlib import Path
 
 from nncore.files import writing
 
@@ -35,7 +36,7 @@ class HistoryFile:
         """`keep` records already there stay (a resumed run); the rest is cut off."""
         self.path = path
         with writing(path):
-            lines = open(path).readlines()[:keep] if keep and os.path.exists(path) else []
+            lines = Path(path).read_text().splitlines(keepends=True)[:keep] if keep and os.path.exists(path) else []
             self._file = open(path, "w", encoding="utf-8")  # noqa: SIM115 - lives as long as the training
             self._file.writelines(lines)
             self._file.flush()

@@ -145,8 +145,8 @@ class Model:
     def trainer(self, data, epochs: int = 5, batch: int = 128, optimizer=None, loss: Loss | None = None, validation=None,
                 callbacks: list | None = None, **options) -> Trainer:
         """A training run that has not begun: `fit` is this and `run()`. Tapes are built, weights initialised."""
-        from nncore.optim.optimizers import Adam
         from nncore.nn.losses import MSE
+        from nncore.optim.optimizers import Adam
 
         found = samples(data)
         if found.labels is None and found.targets is None:

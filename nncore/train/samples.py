@@ -121,5 +121,6 @@ def _checked(s: Samples) -> Samples:
         if t is not None and t.dtype == "f32":
             bad = lib.nn_find_nonfinite(ffi.cast("float *", t.pointer), t.nbytes // 4)
             if bad >= 0:
-                raise DataError(f"{name} {bad // (t.nbytes // 4 // len(t))}, element {bad}: NaN or infinite; clean the data first")
+                at = bad // (t.nbytes // 4 // len(t))
+                raise DataError(f"{name} {at}, element {bad}: NaN or infinite; clean the data first")
     return s

@@ -3,17 +3,16 @@
 import random
 from array import array
 
-import nncore as nn
 import pytest
+
+import nncore as nn
 from nncore.graph import ops
 from nncore.graph.autodiff import gradients
 from nncore.graph.node import Input, State
 from nncore.graph.plan import Layout, linearise
 from nncore.graph.tape import Executor, Memory, compile_tape
 from nncore.tensor import Tensor
-
 from tests.gradcheck import check, fill, flat, parameter, run_values
-
 
 COUNT = State("count", (1,), "i64")
 
@@ -88,7 +87,8 @@ def test_integer_types_flow_through_the_graph():
     labels = ops.gather_labels(Input("labels", (), "u8", 2), None, shape=(3,), classes=4)
     values = {z: [0, 3, 1, 2, 9, 1, 1, 1, 0, 0, 0, 5]}
     external = Tensor((3,), "u8", bytes([1, 2, 3]))
-    _, _, rerun = run_values([], {"best": ops.argmax(z), "labels": labels}, values, {2: external}, real="f32", n_samples=3, batch=3)
+    wanted = {"best": ops.argmax(z), "labels": labels}
+    _, _, rerun = run_values([], wanted, values, {2: external}, real="f32", n_samples=3, batch=3)
     assert rerun() == {"best": [1, 0, 3], "labels": [1, 2, 3]}
 
 

@@ -1,8 +1,7 @@
 """Rung 5: real training on real images reaches its accuracy, over several seeds."""
 
-import nncore as nn
-import pytest
 
+import nncore as nn
 from tests.harness import need
 
 SEEDS = (0, 1, 2, 3, 42)

@@ -3,8 +3,9 @@
 The golden hashes change only with NN_NUMERICS_ID. Where they differ on a new machine, a kernel is wrong, not the hash.
 """
 
-import nncore as nn
 import pytest
+
+import nncore as nn
 from nncore._ffi import isa_levels, lib
 from nncore.train.checkpoint import load_checkpoint, save_checkpoint
 
@@ -26,8 +27,8 @@ def trainer(kind, data, shards=1, **options):
     if kind == "adam":
         model = nn.Sequential([nn.Dense(96), nn.ReLU(), nn.Dense(10)], seed=0)
         return model.trainer(data, epochs=10, batch=100, optimizer=nn.Adam(nn.OneCycle(3e-3)), shards=shards, **options)
-    layers = [nn.Dense(64, init="lecun_normal"), nn.Tanh(a=1.7159, b=2 / 3), nn.Dropout(0.2), nn.Dense(48), nn.Sigmoid(), nn.Dense(40),
-              nn.SELU(), nn.Dense(10)]
+    layers = [nn.Dense(64, init="lecun_normal"), nn.Tanh(a=1.7159, b=2 / 3), nn.Dropout(0.2), nn.Dense(48), nn.Sigmoid(),
+              nn.Dense(40), nn.SELU(), nn.Dense(10)]
     optimizer = nn.Nesterov(nn.Cosine(0.1), momentum=nn.Exponential(0.9, 5000), decay=1e-5)
     return nn.Sequential(layers, seed=3, standardise="feature").trainer(
         data, epochs=10, batch=100, optimizer=optimizer, penalty=nn.L2(1e-4), shards=shards, **options)

@@ -6,8 +6,9 @@ import threading
 import time
 from array import array
 
-import nncore as nn
 import pytest
+
+import nncore as nn
 from nncore.tensor import Tensor
 
 
@@ -96,7 +97,8 @@ def test_a_layer_used_twice_shares_its_parameters():
 
 
 @pytest.mark.parametrize("loss", [nn.SquaredError(), nn.MSE(), nn.AbsoluteError(), nn.Huber(), nn.BinaryCrossEntropy(),
-                                  nn.LogisticLoss(), nn.Hinge(), nn.MultiHinge(), nn.CrossEntropy()], ids=lambda x: type(x).__name__)
+                                  nn.LogisticLoss(), nn.Hinge(), nn.MultiHinge(), nn.CrossEntropy()],
+                         ids=lambda x: type(x).__name__)
 def test_every_loss_separates_the_clouds(loss):
     model = small()
     model.fit(blobs(), epochs=12, batch=32, optimizer=nn.Adam(0.02), loss=loss)
@@ -208,7 +210,8 @@ def test_sizes_that_make_no_sense_are_refused(options, message):
     (lambda: nn.Sigmoid(slope=1), "unknown argument slope"), (lambda: nn.Sequential([]), "at least one layer"),
     (lambda: nn.EarlyStopping("loss_"), "unknown monitor"), (lambda: nn.Piecewise([5, 3], [1, 2, 3]), "ascending"),
     (lambda: nn.Executor(threads=0), "threads=0: must lie between 1"), (lambda: nn.Executor("sse9"), "instruction set 'sse9'"),
-    (lambda: nn.Sequential([nn.Dense(2)], seed=-1), "seed must be"), (lambda: small().predict([1.0]), "neither the buffer protocol"),
+    (lambda: nn.Sequential([nn.Dense(2)], seed=-1), "seed must be"),
+    (lambda: small().predict([1.0]), "neither the buffer protocol"),
 ])
 def test_wrong_arguments_name_themselves(make, message):
     with pytest.raises(nn.UsageError, match=message):
