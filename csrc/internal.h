@@ -62,12 +62,14 @@ typedef struct nn_gemm_args {
 } nn_gemm_args;
 
 typedef void nn_gemm_fn(const nn_gemm_args *g, void *scratch);
+typedef double nn_probe_fn(int32_t what, void *out, const void *data, int64_t nbytes, int64_t repeats);
 
 /* Kernels of one ISA for one real type: the one symbol an object of pass_kernel.c exports. */
 typedef struct nn_kernel_set {
     nn_range_fn *range[NN_OP_COUNT_]; /* NULL for ops that are driver only */
     nn_gemm_fn *gemm;
     int64_t mr, nr;                      /* register tile, what drivers align their splits to */
+    nn_probe_fn *probe;                  /* see nn_probe; on one thread, writes its sums to out */
     double (*exp)(double);               /* float64 elementary functions for drivers; only in the f64 sets */
     double (*log)(double);
     double (*sin)(double);
@@ -90,6 +92,8 @@ extern nn_op_fn *const nn_reference_f64[NN_OP_COUNT_];
 void nn_drive_range(const nn_call *c, int32_t op, int64_t n, int64_t grain);
 /* Record a fault; the first one wins. The executor sees it at the barrier behind the instruction. */
 void nn_raise(const nn_call *c, int32_t status, int64_t index, double value);
+/* Round keys of an epoch's shuffle; nn_tape_run puts them into the run once. */
+void nn_shuffle_keys(uint32_t key[8], uint64_t seed, int64_t epoch);
 /* Where sample `position` of this epoch lies: shuffled if the run shuffles, then through rows if given. */
 int64_t nn_sample_row(const nn_run *run, const int64_t *rows, int64_t position);
 

@@ -195,6 +195,7 @@ typedef struct nn_run {
     int32_t threads;
     int32_t flags;
     volatile int32_t stop;               /* raised by another thread: the run ends after the current step */
+    uint32_t shuffle_key[8];             /* nn_tape_run's own: the round keys of this epoch's shuffle */
 } nn_run;
 
 typedef struct nn_fault {
@@ -244,6 +245,14 @@ int32_t nn_tape_run(const nn_kernels *kernels, const nn_segment *segments, int64
 int32_t nn_gemm(const nn_kernels *kernels, int32_t real, int32_t threads, void *c, const void *a, const void *b,
                 const void *bias, int64_t m, int64_t n, int64_t k, int64_t rsc, int64_t rsa, int64_t csa,
                 int64_t rsb, int64_t csb, void *scratch);
+
+/* What nn_probe does: FMAs with one broadcast from L1 for every two; reads of a range. */
+enum { NN_PROBE_FMA = 0, NN_PROBE_READ = 1, NN_PROBE_FMA_NBYTES = 16384 };
+/* The machine's limits, for benches: `repeats` rounds over data (nbytes, floats, 64-byte aligned), FMAs on every thread
+ * or reads with a part for each. Returns the operations or bytes done, for the caller to time; -1 for a bad argument.
+ * scratch as nn_scratch_nbytes, may not overlap data. */
+double nn_probe(const nn_kernels *kernels, int32_t what, int32_t threads, const void *data, int64_t nbytes,
+                int64_t repeats, void *scratch);
 
 /* Element i of the keyed bijection that shuffles [0, n): Feistel rounds on Philox(seed, SHUFFLE, epoch) with cycle
  * walking. 0 <= i < n <= 2^62, else -1. */
@@ -324,3 +333,57 @@ int64_t nn_find_label(const uint8_t *labels, int64_t n, int32_t classes);
  * untouched. */
 int32_t nn_glyphs(uint8_t *images, uint8_t *labels, uint64_t seed, int32_t split, int64_t n, int64_t begin, int64_t end,
                   double difficulty);
+
+/* ---- tape files (io/tapefile.c) --------------------------------------------------------------------------------- */
+
+/* What a tape file tells of a buffer beside its nn_buffer. Names are UTF-8 ("0.weight"), closed by a NUL. */
+typedef struct nn_buffer_info {
+    const char *name;
+    const int64_t *size; /* its shape: rank sizes */
+    int32_t rank;
+} nn_buffer_info;
+
+/* A value that can be read after a run. */
+typedef struct nn_output {
+    const char *name;
+    int32_t buffer; /* index in the tape's buffers */
+} nn_output;
+
+/* What the writer of a file wants its reader to know: "seed" is "0". */
+typedef struct nn_note {
+    const char *key;
+    const char *value;
+} nn_note;
+
+typedef struct nn_program_tape {
+    const char *name;
+    nn_tape tape;
+    const nn_buffer_info *info; /* tape.n_buffers */
+    const nn_output *outputs;
+    int64_t n_outputs;
+} nn_program_tape;
+
+/* The tapes of one file over one arena: PARAM, STATE and WORK are as large as the largest tape asks. */
+typedef struct nn_program {
+    int64_t n_tapes;
+    int64_t n_notes;
+    const nn_program_tape *tapes;
+    const nn_note *notes;
+} nn_program;
+
+/* Read the bytes (nbytes) of a tape file, hostile or not. First call it with memory NULL: it checks the grammar and sets
+ * *memory_nbytes to what is needed, at most about 16 nbytes. Then with memory (8-byte aligned) of *memory_nbytes:
+ * `program`, checked by nn_tape_check, points into it and at nothing else. Nothing overlaps; `fault` may not be NULL.
+ * NN_ERR_FORMAT: fault->index is the byte at fault, or the first byte of the tape number fault->segment that is not
+ * well-formed (fault->instr as nn_tape_check says); NN_ERR_NOMEM: memory too small; NN_ERR_ARGUMENT: a bad size or
+ * alignment. program and *memory_nbytes are then untouched. */
+int32_t nn_tape_load(nn_program *program, void *memory, int64_t *memory_nbytes, const uint8_t *bytes, int64_t nbytes,
+                     nn_fault *fault);
+/* The first tape of that name; NULL if there is none. */
+const nn_program_tape *nn_program_find(const nn_program *program, const char *name);
+/* The value of a note; NULL if there is none of that key. */
+const char *nn_program_note(const nn_program *program, const char *key);
+/* Index of the first buffer of that name in a tape; -1 if there is none. */
+int64_t nn_program_buffer(const nn_program_tape *tape, const char *name);
+/* Index of the buffer that holds an output of that name; -1 if there is none. */
+int64_t nn_program_output(const nn_program_tape *tape, const char *name);

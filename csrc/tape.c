@@ -184,6 +184,16 @@ static int32_t refuse(nn_fault *fault, int32_t status, int64_t instr, int64_t in
     return status;
 }
 
+/* An activation fused behind a dense layer must be one that works element by element. */
+static int fused_ok(int64_t act)
+{
+    if (act < NN_OP_STEP_FWD || act > NN_OP_SOFTPLUS_FWD)
+        return act == -1;
+    const char *name = nn_op_names[act];
+    size_t n = strlen(name);
+    return n > 4 && !strcmp(name + n - 4, "_fwd");
+}
+
 int32_t nn_tape_check(const nn_tape *tape, nn_fault *fault)
 {
     *fault = (nn_fault){0, -1, 0, 0, -1, 0};
@@ -208,6 +218,8 @@ int32_t nn_tape_check(const nn_tape *tape, nn_fault *fault)
         for (int32_t a = 0; a < in->n_args; a++)
             if (in->arg[a] < -1 || in->arg[a] >= tape->n_buffers)
                 return refuse(fault, NN_ERR_ARGUMENT, i, a);
+        if (in->op == NN_OP_DENSE_FWD && !fused_ok(in->dim[3]))
+            return refuse(fault, NN_ERR_ARGUMENT, i, -1);
     }
     return NN_OK;
 }
@@ -239,8 +251,12 @@ int32_t nn_tape_run(const nn_kernels *kernels, const nn_segment *segments, int64
     if (run->scratch_nbytes < nn_scratch_nbytes(run->threads))
         return refuse(fault, NN_ERR_NOMEM, -1, -1);
     for (int64_t s = 0; s < n_segments; s++)
-        if (nn_tape_check(segments[s].tape, fault) != NN_OK || check_run(segments[s].tape, run, fault) != NN_OK)
+        if (nn_tape_check(segments[s].tape, fault) != NN_OK || check_run(segments[s].tape, run, fault) != NN_OK) {
+            fault->segment = s;
+            fault->step = run->step;
             return fault->code;
+        }
+    nn_shuffle_keys(run->shuffle_key, run->seed, run->epoch);
     execution e = {kernels, segments, n_segments, run, fault};
     nn_team_run(run->threads, run->scratch, run_rank, &e);
     return fault->code;

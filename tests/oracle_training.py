@@ -21,7 +21,7 @@ MASK64 = 0xFFFFFFFFFFFFFFFF
 
 
 def philox4x32(counter, key, rounds: int = 10) -> list[int]:
-    """Salmon, Moraes, Dror, Shaw 2011, section 3.3 and figure 3: four 32-bit words from a counter of four, a key of two."""
+    """Salmon, Moraes, Dror, Shaw 2011, section 3.3 and figure 3: four words from a counter of four and a key of two."""
     (x0, x1, x2, x3), (k0, k1) = counter, key
     for _ in range(rounds):
         p0, p1 = 0xD2511F53 * x0, 0xCD9E8D57 * x2
@@ -50,11 +50,9 @@ def shuffle(seed: int, epoch: int, n: int, i: int) -> int:
     while True:
         left, right = i >> half, i & mask
         for k in key:
-            h = (right + 1) * 0x9E3779B97F4A7C15 & MASK64 ^ k << 17
-            h = (h ^ h >> 31) * 0xBF58476D1CE4E5B9 & MASK64
-            h = (h ^ h >> 29) + k & MASK64
-            h = (h ^ h >> 32) * 0x94D049BB133111EB & MASK64
-            left, right = right, left ^ (h >> 24 & mask)
+            h = (right + k) * 0x9E3779B97F4A7C15 & MASK64
+            h = (h ^ h >> 32) * 0xD6E8FEB86659FD93 & MASK64
+            left, right = right, left ^ (h >> 32 & mask)
         i = left << half | right
         if i < n:
             return i

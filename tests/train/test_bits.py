@@ -10,9 +10,9 @@ from nncore._ffi import isa_levels, lib
 from nncore.train.checkpoint import load_checkpoint, save_checkpoint
 
 GOLDEN = {
-    ("adam", 1): "58a89b100dfe25997db88ed2e4083cca801177b9765100e47e316875a78891bc",
-    ("adam", 4): "08dcf134287ab3cd21e9e76d8d7f8b90d9a57381881c0a988db95a665589bb24",
-    ("toolbox", 1): "d382833203eaa6f3f03423cd8da1156c19d1afbae84eabd881ada677b0f8fe4d",
+    ("adam", 1): "15507d78744febca6d5f0c5b0dda6a58c9d04d6dc2dab14977de600dcb716789",
+    ("adam", 4): "bb5915fe6d89c4f3d39d90bd6b5c02e0223116be12cf60527c3d2a80388b953c",
+    ("toolbox", 1): "b0beded671d2ea3377a248bef24385c76e6d413debd89cef2f121638354d458d",
 }
 LEVELS = [level for level, runs in isa_levels().items() if runs and level not in ("reference", "portable")]
 
