@@ -39,6 +39,7 @@ const nn_kernel_set NN_SET = {
     .gemm = gemm_block,
     .mr = MR,
     .nr = NR,
+    .probe = probe_kernel,
 #if NN_REAL_IS_DOUBLE
     .exp = scalar_exp,
     .log = scalar_log,

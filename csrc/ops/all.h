@@ -11,3 +11,4 @@
 #include "schedule.c"
 #include "init.c"
 #include "metric.c"
+#include "probe.c"

@@ -8,7 +8,7 @@
  * three are one routine (BLIS). Outputs alias no input.
  * Numerics: each output is one FMA chain over k ascending from +0; the bias is added once, last (numerics.md R1).
  * Error: |c - exact| <= gamma_K sum_k |a_ik b_kj| (Higham 2002, eq. 3.5; one rounding per term with FMA), + u |c| for the bias.
- * Threads split rows of C, or columns when there are few rows; never K. The tile is in gemm_kernel.h.
+ * Threads split rows or columns of C, never K. The tile is in gemm_kernel.h.
  */
 #ifdef NN_PASS_LIST
 NN_OP_DRIVEN(dense_fwd, DENSE_FWD)
@@ -82,12 +82,12 @@ static void dense_bwd_weight(const nn_call *c)
 
 /* ---- DRIVER ---------------------------------------------------------------------------------------------------- */
 #ifdef NN_PASS_DRIVER
-/* This rank's part of a product: a band of C's rows, or of its columns when rows are too few to go round. Splitting
- * rows is preferred: only the (cheap, contiguous) packing of B is then done by every rank. */
+/* This rank's part of a product: a band along the longer side of C, for what lies along the shorter one is packed by
+ * every rank. */
 static void gemm_team(const nn_team *team, const nn_kernel_set *set, nn_gemm_args g, int64_t nbytes)
 {
     int64_t begin, end;
-    int by_rows = g.m >= g.n || g.m >= 2 * set->mr * team->size;
+    int by_rows = g.m >= g.n || g.n < set->nr * team->size;
     nn_team_split(team, by_rows ? g.m : g.n, by_rows ? 1 : set->nr, &begin, &end);
     if (begin == end)
         return;

@@ -1,139 +1,159 @@
-/* gemm_kernel.h - the KERNEL part of gemm.c: a register tile, packed panels around it, the epilogue behind it.
+/* gemm_kernel.h - the KERNEL part of gemm.c: a register tile, strips and panels around it, the epilogue behind it.
  *
- * The tile keeps MR x NV vectors of C in registers, loads NV vectors of B and broadcasts MR elements of A per k: on
+ * The tile keeps MR x NV vectors of C in registers; per k it loads NV vectors of B and broadcasts MR elements of A: on
  * AVX-512 14 x 32 floats is 28 accumulators + 2 of B + 1 broadcast = 31 of 32 registers and 16 loads for 28 FMAs
- * (performance.md section 3). Tiles are written as constant-bound loops over arrays, which the compiler must unroll
- * into registers; a test looks at the disassembly.
+ * (performance.md section 3). Tiles are constant-bound loops over arrays, which the compiler must unroll into registers;
+ * a test looks at the disassembly.
  *
  * Bits: every output is ONE chain c = fma(a_ik, b_kj, c), k ascending from +0. Between blocks of KC the chain is carried
- * through memory in C, which changes nothing. So MR, NR, KC, NC and threads are free tuning (numerics.md R1). */
+ * through memory in C, which changes nothing. So MR, NR, KC, NC, packing and threads are free tuning (numerics.md R1). */
+#include "../vec/transpose.h"
 
 #if defined(NN_ISA_AVX512)
 enum { MR = 14, NV = 2 };
 #elif defined(NN_ISA_AVX2)
 enum { MR = 6, NV = 2 };
 #elif defined(NN_ISA_NEON)
-enum { MR = 8, NV = 3 };
+enum { MR = 8, NV = 2 }; /* with 3 gcc 12 spills: it loads all broadcasts ahead */
 #else
-enum { MR = 4, NV = 4 };
+enum { MR = 4, NV = 2 }; /* 16 registers, of which 3 x 3 would leave three and 4 x 4 spills */
 #endif
 enum {
     NR = NV * VW,
-    KC = 256,                                    /* a B panel of KC x NR is 32 KB: streams from L2, once per strip */
-    NC = 512 * 4 / (int)sizeof(real) / NR * NR,  /* a B block of KC x NC is half a megabyte of L2 */
-    A_PANEL = KC * MR
+    KC = 256,                                    /* a strip of A (KC x MR) lives in L1, panels of B stream past it */
+    NC = 512 * 4 / (int)sizeof(real) / NR * NR,  /* a block of B (KC x NC) is half a megabyte of L2 */
+    A_WIDTH = (MR + VW - 1) / VW * VW,           /* a packed column of A */
+    AHEAD = 8,                                   /* k steps that B is prefetched: 5 to 20 % of a product from L2 */
+    /* Swept only a few times, an operand is read in place. Measured: B in place is 5 to 16 % faster for the 10 strips of
+     * 128x784x256, A 4 to 10 % for 2 and 4 panels, but 8 % slower for the 8 of 784x128x256. */
+    SWEEPS_A = 4,
+    SWEEPS_B = 12,
+    ALIAS = 2048 /* rows so many bytes apart share a few sets of the L1 cache: never in place */
 };
-_Static_assert(sizeof(real) * (KC * (NC + NR) + A_PANEL) <= NN_RANK_NBYTES, "packed panels must fit the scratch");
+_Static_assert(sizeof(real) * KC * (NC + NR + A_WIDTH) <= NN_RANK_NBYTES, "packed panels must fit the scratch");
 
-/* One mr x (nv vectors) tile over k steps. a: k-th column at a + k * ka, rows contiguous; b: packed panel, k-th row at
- * b + k * NR. `resume` starts from C (later K blocks), else from +0. `tail` masks the last vector of C's rows. */
-static inline __attribute__((always_inline)) void
-tile(const int mr, const int nv, int64_t k, const real *a, int64_t ka, const real *b, real *c, int64_t rsc, vmask tail,
-     int resume)
+/* The compiler may not look through x: or it would keep a pointer per row, more than there are registers. */
+#define OPAQUE(x) __asm__("" : "+r"(x))
+
+/* What a tile multiplies: element (i, k) of A is a[i * rsa + k * csa], either stride being 1; row k of B is b + k * rsb. */
+typedef struct operands {
+    const real *a, *b;
+    real *c;
+    int64_t rsa, csa, rsb, rsc, k;
+    vmask tail; /* of the last vector of C's rows */
+    int resume; /* start from C (later K blocks), else from +0 */
+} operands;
+
+/* One mr x (nv vectors) tile of C. by_rows: A is rows of memory (csa = 1), found from two pointers and 1, 3 and 5
+ * strides by the scales 1, 2, 4 of an address; else columns (rsa = 1). */
+V_INLINE void tile(const int mr, const int nv, const int by_rows, const operands *o)
 {
     vreal acc[MR][NV];
-#pragma GCC unroll 16
-    for (int i = 0; i < mr; i++)
-#pragma GCC unroll 4
-        for (int j = 0; j < nv; j++)
-            acc[i][j] = !resume ? v_zero() : j == nv - 1 ? v_load_m(c + i * rsc + j * VW, tail) : v_load(c + i * rsc + j * VW);
-    for (; k > 0; k--, a += ka, b += NR) {
+    const int64_t rsb = o->rsb, rsc = o->rsc, csa = by_rows ? 1 : o->csa;
+    const vmask tail = o->tail;
+    real *c = o->c;
+    V_UNROLL for (int i = 0; i < mr; i++, c += rsc)
+        V_UNROLL for (int j = 0; j < nv; j++)
+            acc[i][j] = !o->resume ? v_zero() : j == nv - 1 ? v_load_m(c + j * VW, tail) : v_load(c + j * VW);
+    const real *a = o->a, *b = o->b;
+    int64_t s1 = by_rows ? o->rsa * (int64_t)sizeof(real) : 0, s3 = 3 * s1, s5 = 5 * s1, high = 7 * s1;
+    for (int64_t k = o->k; k > 0; k--, a += csa, b += rsb) {
         vreal row[NV];
-#pragma GCC unroll 4
-        for (int j = 0; j < nv; j++)
+        V_UNROLL for (int j = 0; j < nv; j++) {
             row[j] = v_load(b + j * VW);
-#pragma GCC unroll 16
-        for (int i = 0; i < mr; i++) {
-            vreal ai = v_set1(a[i]);
-#pragma GCC unroll 4
-            for (int j = 0; j < nv; j++)
-                acc[i][j] = v_fma(ai, row[j], acc[i][j]);
+            __builtin_prefetch(b + AHEAD * rsb + j * VW);
+        }
+        if (by_rows) {
+            OPAQUE(s1);
+            OPAQUE(s3);
+            OPAQUE(s5);
+        }
+        const int64_t below[7] = {0, s1, 2 * s1, s3, 4 * s1, s5, 2 * s3};
+        V_UNROLL for (int i = 0; i < mr; i++) {
+            const char *ai = (const char *)a + (i < 7 ? 0 : high) + below[i % 7];
+            vreal v = v_set1(by_rows ? *(const real *)(const void *)ai : a[i]);
+            V_UNROLL for (int j = 0; j < nv; j++)
+                acc[i][j] = v_fma(v, row[j], acc[i][j]);
         }
     }
-#pragma GCC unroll 16
-    for (int i = 0; i < mr; i++)
-#pragma GCC unroll 4
-        for (int j = 0; j < nv; j++) {
+    c = o->c;
+    V_UNROLL for (int i = 0; i < mr; i++, c += rsc)
+        V_UNROLL for (int j = 0; j < nv; j++) {
             if (j == nv - 1)
-                v_store_m(c + i * rsc + j * VW, tail, acc[i][j]);
+                v_store_m(c + j * VW, tail, acc[i][j]);
             else
-                v_store(c + i * rsc + j * VW, acc[i][j]);
+                v_store(c + j * VW, acc[i][j]);
         }
 }
 
-typedef void tile_fn(int64_t k, const real *a, int64_t ka, const real *b, real *c, int64_t rsc, vmask tail, int resume);
-
-/* The family: one out-of-line tile per height and width, so that ragged edges run at nearly full speed too. */
-#define TILE(mr, nv)                                                                                                   \
-    static void gemm_ukr_##mr##x##nv(int64_t k, const real *a, int64_t ka, const real *b, real *c, int64_t rsc,       \
-                                     vmask tail, int resume)                                                           \
-    { tile(mr, nv, k, a, ka, b, c, rsc, tail, resume); }
+/* The family: one out-of-line tile per height, width and form of A, so that ragged edges run at nearly full speed too. */
+typedef void tile_fn(const operands *o);
+#define TILE(mr, nv)                                                                    \
+    static void gemm_ukr_##mr##x##nv(const operands *o) { tile(mr, nv, 0, o); }         \
+    static void gemm_ukr_rows_##mr##x##nv(const operands *o) { tile(mr, nv, 1, o); }
+#define TILE_NAMES(mr, nv) {gemm_ukr_##mr##x##nv, gemm_ukr_rows_##mr##x##nv},
+#define TILES_4(X, nv) X(1, nv) X(2, nv) X(3, nv) X(4, nv)
+#define TILES_6(X, nv) TILES_4(X, nv) X(5, nv) X(6, nv)
+#define TILES_8(X, nv) TILES_6(X, nv) X(7, nv) X(8, nv)
+#define TILES_14(X, nv) TILES_8(X, nv) X(9, nv) X(10, nv) X(11, nv) X(12, nv) X(13, nv) X(14, nv)
 #if defined(NN_ISA_AVX512)
-#define TILES(X, nv) X(1, nv) X(2, nv) X(3, nv) X(4, nv) X(5, nv) X(6, nv) X(7, nv) X(8, nv) X(9, nv) X(10, nv) \
-    X(11, nv) X(12, nv) X(13, nv) X(14, nv)
+#define TILES TILES_14
 #elif defined(NN_ISA_AVX2)
-#define TILES(X, nv) X(1, nv) X(2, nv) X(3, nv) X(4, nv) X(5, nv) X(6, nv)
+#define TILES TILES_6
 #elif defined(NN_ISA_NEON)
-#define TILES(X, nv) X(1, nv) X(2, nv) X(3, nv) X(4, nv) X(5, nv) X(6, nv) X(7, nv) X(8, nv)
+#define TILES TILES_8
 #else
-#define TILES(X, nv) X(1, nv) X(2, nv) X(3, nv) X(4, nv)
+#define TILES TILES_4
 #endif
-#define TILE_NAME(mr, nv) gemm_ukr_##mr##x##nv,
 TILES(TILE, 1)
 TILES(TILE, 2)
-#if !defined(NN_ISA_AVX512) && !defined(NN_ISA_AVX2)
-TILES(TILE, 3)
-#if !defined(NN_ISA_NEON)
-TILES(TILE, 4)
-#endif
-#endif
 
-static tile_fn *const tiles[NV][MR] = {
-    {TILES(TILE_NAME, 1)},
-    {TILES(TILE_NAME, 2)},
-#if !defined(NN_ISA_AVX512) && !defined(NN_ISA_AVX2)
-    {TILES(TILE_NAME, 3)},
-#if !defined(NN_ISA_NEON)
-    {TILES(TILE_NAME, 4)},
-#endif
-#endif
-};
+static tile_fn *const tiles[NV][MR][2] = {{TILES(TILE_NAMES, 1)}, {TILES(TILE_NAMES, 2)}};
 
-/* B block (kc, nc) -> panels of NR columns, row by row. The last panel is filled up with copies of its last column, which
- * are multiplied but never stored: unlike zeros they raise no floating-point flag that a real column would not. */
-static void pack_b(real *to, const nn_gemm_args *g, int64_t k0, int64_t kc, int64_t j0, int64_t nc)
+static inline int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* Rows that are contiguous along k: turned VW x VW at a time. `last` is the last row there is. */
+static void pack_turned(real *to, int64_t width, const real *from, int64_t rs, int64_t last, int64_t k)
 {
-    const real *b = (const real *)g->b + k0 * g->rsb + j0 * g->csb;
-    for (int64_t j = 0; j < nc; j += NR, to += kc * NR) {
-        int64_t width = nc - j < NR ? nc - j : NR;
-        if (g->csb == 1 && width == NR) {
-            for (int64_t p = 0; p < kc; p++)
-                for (int v = 0; v < NV; v++)
-                    v_store(to + p * NR + v * VW, v_load(b + p * g->rsb + j + v * VW));
-            continue;
-        }
-        /* Column by column when columns are contiguous (B = W^T), else row by row: reads run along memory. */
-        if (g->rsb == 1) {
-            for (int64_t q = 0; q < width; q++)
-                for (int64_t p = 0; p < kc; p++)
-                    to[p * NR + q] = b[p + (j + q) * g->csb];
-        } else {
-            for (int64_t p = 0; p < kc; p++)
-                for (int64_t q = 0; q < width; q++)
-                    to[p * NR + q] = b[p * g->rsb + (j + q) * g->csb];
-        }
-        for (int64_t p = 0; width < NR && p < kc; p++)
-            for (int64_t q = width; q < NR; q++)
-                to[p * NR + q] = to[p * NR + width - 1];
+    const real *row[VW];
+    V_UNROLL for (int q = 0; q < VW; q++)
+        row[q] = from + at_most(q, last) * rs;
+    for (int64_t p = 0; p < k; p += VW, to += VW * width) {
+        int64_t n = at_most(k - p, VW);
+        vmask m = v_tail(n);
+        vreal block[VW];
+        V_UNROLL for (int q = 0; q < VW; q++)
+            block[q] = v_load_m(row[q] + p, m);
+        v_transpose(block);
+        V_UNROLL for (int q = 0; q < VW; q++)
+            if (q < n)
+                v_store(to + q * width, block[q]);
     }
 }
 
-/* A strip (mr, kc) -> columns of mr contiguous elements. */
-static void pack_a(real *to, const real *a, int64_t rsa, int64_t csa, int64_t mr, int64_t kc)
+/* Write k columns of `rows` elements, element (i, p) being from[i * rs + p * cs], one after the other, each filled up to
+ * whole vectors with copies of its last element: unlike zeros they raise no floating-point flag that a real one would
+ * not. Makes strips of A and, with j for i, panels of B. Returns the length of a column. */
+static int64_t pack(real *to, const real *from, int64_t rs, int64_t cs, int64_t rows, int64_t k)
 {
-    for (int64_t p = 0; p < kc; p++)
-        for (int64_t i = 0; i < mr; i++)
-            to[p * mr + i] = a[i * rsa + p * csa];
+    int64_t width = (rows + VW - 1) / VW * VW;
+    for (int64_t i = 0; i < rows; i += VW, to += VW, from += VW * rs) {
+        int64_t last = at_most(rows - i, VW) - 1;
+        vmask m = v_tail(last + 1);
+        if (rs == 1 && last == VW - 1)
+            for (int64_t p = 0; p < k; p++)
+                v_store(to + p * width, v_load(from + p * cs));
+        else if (rs == 1)
+            for (int64_t p = 0; p < k; p++)
+                v_store(to + p * width, v_select(m, v_load_m(from + p * cs, m), v_set1(from[p * cs + last])));
+        else if (cs == 1)
+            pack_turned(to, width, from, rs, last, k);
+        else
+            for (int64_t p = 0; p < k; p++)
+                for (int64_t q = 0; q < VW; q++)
+                    to[p * width + q] = from[at_most(q, last) * rs + p * cs];
+    }
+    return width;
 }
 
 /* y = act(c + bias) on a finished strip, while it is in cache. */
@@ -157,36 +177,63 @@ static void epilogue(const nn_gemm_args *g, int64_t i0, int64_t rows, int64_t j0
     }
 }
 
-/* Rows i0.. of strip s of `strips`: sizes differ by one at most (32 rows are 11 + 11 + 10, not 14 + 14 + 4). */
-static int64_t strip_begin(int64_t m, int64_t strips, int64_t s) { return m * s / strips; }
+/* Where part s of n cut in `parts` begins: sizes differ by one at most (32 rows are 11 + 11 + 10, not 14 + 14 + 4). */
+static int64_t part_begin(int64_t n, int64_t parts, int64_t s) { return n * s / parts; }
+
+/* A block of B (kc, nc): where it lies, unless in_place is 0, and its packed panels; a ragged last one is always packed. */
+typedef struct b_block {
+    const real *place, *packed;
+    int64_t nc, row_stride;
+    int in_place;
+} b_block;
+
+/* A strip of C, mr rows: the strip of A in `o` times every panel of a block of B. */
+static void gemm_strip(operands o, int64_t mr, const b_block *b)
+{
+    int by_rows = o.rsa != 1;
+    for (int64_t j = 0; j < b->nc; j += NR, o.c += NR) {
+        int64_t width = at_most(b->nc - j, NR), nv = (width + VW - 1) / VW;
+        int in_place = b->in_place && width == NR;
+        o.b = in_place ? b->place + j : b->packed + j * o.k;
+        o.rsb = in_place ? b->row_stride : nv * VW;
+        o.tail = v_tail(width - (nv - 1) * VW);
+        tiles[nv - 1][mr - 1][by_rows](&o);
+    }
+}
+
+/* All of C in this K block times columns j0 to j0 + nc: packs what is worth it, sweeps strip by strip. */
+static void gemm_sweep(const nn_gemm_args *g, real *scratch, int64_t j0, int64_t nc, int64_t k0, int64_t kc)
+{
+    real *packed_a = scratch, *packed_b = scratch + KC * A_WIDTH;
+    int64_t strips = (g->m + MR - 1) / MR, panels = (nc + NR - 1) / NR, alias = ALIAS / (int64_t)sizeof(real);
+    int b_in_place = g->csb == 1 && strips <= SWEEPS_B && (strips == 1 || g->rsb % alias);
+    int a_in_place = (g->rsa == 1 && (panels == 1 || g->csa % alias)) || (g->csa == 1 && g->rsa % alias);
+    const real *b = (const real *)g->b + k0 * g->rsb + j0 * g->csb;
+    for (int64_t j = b_in_place ? nc / NR * NR : 0; j < nc; j += NR)
+        pack(packed_b + j * kc, b + j * g->csb, g->csb, g->rsb, at_most(nc - j, NR), kc);
+    b_block block = {b, packed_b, nc, g->rsb, b_in_place};
+    for (int64_t s = 0; s < strips; s++) {
+        int64_t i0 = part_begin(g->m, strips, s), mr = part_begin(g->m, strips, s + 1) - i0;
+        operands o = {.a = (const real *)g->a + i0 * g->rsa + k0 * g->csa, .rsa = g->rsa, .csa = g->csa,
+                      .c = (real *)g->c + i0 * g->rsc + j0, .rsc = g->rsc, .k = kc, .resume = k0 > 0};
+        if (!a_in_place || panels > SWEEPS_A) {
+            o.csa = pack(packed_a, o.a, g->rsa, g->csa, mr, kc);
+            o.rsa = 1;
+            o.a = packed_a;
+        }
+        gemm_strip(o, mr, &block);
+        if (k0 + kc == g->k && (g->bias || g->act))
+            epilogue(g, i0, mr, j0, nc);
+    }
+}
 
 static void gemm_block(const nn_gemm_args *g, void *scratch)
 {
-    real *packed_a = scratch, *packed_b = packed_a + A_PANEL;
-    int64_t strips = (g->m + MR - 1) / MR;
-    for (int64_t j0 = 0; j0 < g->n; j0 += NC) {
-        int64_t nc = g->n - j0 < NC ? g->n - j0 : NC;
-        /* K = 0 still runs once: the empty sum is +0. */
-        for (int64_t k0 = 0; k0 == 0 || k0 < g->k; k0 += KC) {
-            int64_t kc = g->k - k0 < KC ? g->k - k0 : KC;
-            pack_b(packed_b, g, k0, kc, j0, nc);
-            for (int64_t s = 0; s < strips; s++) {
-                int64_t i0 = strip_begin(g->m, strips, s), mr = strip_begin(g->m, strips, s + 1) - i0, ka = mr;
-                const real *a = (const real *)g->a + i0 * g->rsa + k0 * g->csa, *strip = packed_a;
-                if (g->rsa == 1) { /* A = X^T: the rows of a column are contiguous already */
-                    strip = a;
-                    ka = g->csa;
-                } else {
-                    pack_a(packed_a, a, g->rsa, g->csa, mr, kc);
-                }
-                for (int64_t j = 0; j < nc; j += NR) {
-                    int64_t width = nc - j < NR ? nc - j : NR, nv = (width + VW - 1) / VW;
-                    tiles[nv - 1][mr - 1](kc, strip, ka, packed_b + j * kc, (real *)g->c + i0 * g->rsc + j0 + j,
-                                          g->rsc, v_tail(width - (nv - 1) * VW), k0 > 0);
-                }
-                if (k0 + KC >= g->k && (g->bias || g->act))
-                    epilogue(g, i0, mr, j0, nc);
-            }
+    /* K = 0 still runs once: the empty sum is +0. */
+    int64_t blocks = g->k > 0 ? (g->k + KC - 1) / KC : 1;
+    for (int64_t j0 = 0; j0 < g->n; j0 += NC)
+        for (int64_t s = 0; s < blocks; s++) {
+            int64_t k0 = part_begin(g->k, blocks, s);
+            gemm_sweep(g, scratch, j0, at_most(g->n - j0, NC), k0, part_begin(g->k, blocks, s + 1) - k0);
         }
-    }
 }

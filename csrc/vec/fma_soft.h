@@ -76,7 +76,8 @@ static inline double nn_fma_pack(nn_u128 m, int e, int negative)
     return x;
 }
 
-static inline double nn_fma_soft(double a, double b, double c)
+/* Out of line: inlined into every fma of the unrolled tiles it takes clang minutes to compile. */
+static __attribute__((noinline, unused)) double nn_fma_soft(double a, double b, double c)
 {
     uint64_t ba, bb, bc;
     memcpy(&ba, &a, sizeof ba);

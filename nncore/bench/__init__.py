@@ -1,1 +1,1 @@
-"""Benchmarks: the cases they share with the tests, the limits of the machine, other packages, and the duel."""
+"""Speed: cases shared with the tests, the limits of the machine, kernels and training measured against them."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 from nncore.bench.cases import EXACT, Arg, Call, Case, below, data, given, made, ulps
 
 SHUFFLE = 1  # NN_RUN_SHUFFLE
@@ -13,13 +15,8 @@ BENCH = ((128, 784, 784), (128, 784, 1))
 def _samples(n: int, rng) -> tuple[int, dict]:
     """How many rows the data hold, and where in a shuffled epoch the step begins."""
     total = 3 * n + 5
-    return total, {"seed": rng.randrange(2**64), "epoch": rng.randrange(9), "n_samples": total, "cursor": rng.randrange(2 * n + 6),
-                   "flags": SHUFFLE}  # fmt: skip
-
-
-def _listed(total: int, run: dict, rng) -> tuple[Arg, dict]:
-    """The same through a list of rows, an arbitrary one, with repetitions."""
-    return given(below(total, total, rng), "i64"), run
+    run = {"seed": rng.randrange(2**64), "epoch": rng.randrange(9), "n_samples": total, "flags": SHUFFLE}
+    return total, run | {"cursor": rng.randrange(2 * n + 6)}
 
 
 def _bytes(total: int, d: int, kind: str, rng) -> Arg:
@@ -32,18 +29,16 @@ def _gather(dtype: str, listed: bool, order: bool = True):
         total, run = _samples(N, rng)
         if not order:
             run["flags"] = 0
-        rows, run = _listed(total, run, rng) if listed else (None, run)
+        rows = given(below(total, total, rng), "i64") if listed else None  # any rows, some of them twice
         source = _bytes(total, D, kind, rng) if dtype == "u8" else given(data(total * D, kind, rng), "f32")
         mean, scale = data(n, "normal", rng), [abs(x) + 0.01 for x in data(n, "normal", rng)]
-        return Call([made(N * D), source, rows, given(mean), given(data_f32(scale))], (N, D, n), run=run)
+        return Call([made(N * D), source, rows, given(mean), given(_float32(scale))], (N, D, n), run=run)
 
     return make
 
 
-def data_f32(values: list[float]) -> list[float]:
+def _float32(values: list[float]) -> list[float]:
     """The nearest float32 of each: both real types must start from the same numbers."""
-    from array import array
-
     return list(array("f", values))
 
 
@@ -68,8 +63,8 @@ CASES = [
     Case("gather_u8", _gather("u8", False), SIZES, TWICE, kinds=("normal", "zero"), special=False, bench=BENCH,
          flop=lambda N, D, n: 2 * N * D),
     Case("gather_u8", _gather("u8", True), SIZES, TWICE, kinds=("normal",), special=False, variant="rows"),
-    Case("gather_u8", _gather("u8", False, order=False), SIZES, TWICE, kinds=("normal",), special=False, variant="plain",
-         bench=BENCH),
+    Case("gather_u8", _gather("u8", False, order=False), SIZES, TWICE, kinds=("normal",), special=False,
+         variant="plain", bench=BENCH),
     Case("gather_f32", _gather("f32", True), SIZES, TWICE, bench=((128, 784, 784),)),
     Case("gather_labels", _labels(1, 256), SIZES, EXACT, kinds=("normal",), special=False, bench=((128, 784, 1),)),
     Case("gather_labels", _labels(4, 70_000), SIZES, EXACT, kinds=("normal",), special=False, variant="i32"),

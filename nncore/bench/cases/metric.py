@@ -26,7 +26,8 @@ def _argmax(size, kind, rng) -> Call:
 
 def _top_k(size, kind, rng) -> Call:
     N, C = size
-    return Call([changed([3.0], "f64"), given(data(N * C, kind, rng)), given(below(N, C, rng), "i32")], (N, C, min(C, 5)))
+    z, labels = given(data(N * C, kind, rng)), given(below(N, C, rng), "i32")
+    return Call([changed([3.0], "f64"), z, labels], (N, C, min(C, 5)))
 
 
 def _check_finite(size, kind, rng) -> Call:

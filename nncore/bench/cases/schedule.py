@@ -40,6 +40,7 @@ CASES = [
     _case("piecewise", _schedule(PIECEWISE, (2.0, 90.0, 0.1, 0.01, 0.001), 2), Bound("copied")),
     _case("piecewise_table", _schedule(PIECEWISE, (), 5, (1.0, 45.0, 46.0, 99.0, 101.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0)),
           Bound("copied")),
-    _case("one_cycle", _schedule(ONE_CYCLE, (0.1, 10.0, 1e4, 0.45, 0.45, 100.0)), Bound("lines below the peak", _straight)),
+    _case("one_cycle", _schedule(ONE_CYCLE, (0.1, 10.0, 1e4, 0.45, 0.45, 100.0)),
+          Bound("lines below the peak", _straight)),
     _case("cosine", _schedule(COSINE, (0.1, 0.001, 100.0)), Bound("cos and sums below e0", _straight)),
 ]  # fmt: skip

@@ -1,0 +1,90 @@
+/* probe.c - the limits of this machine that every share of peak is measured against. Not an op: only benches call it.
+ *
+ *   fma    FMAs of the shape of a register tile: one broadcast from L1 for every two, nothing else (performance.md,
+ *          section 1). Real code may not do better, and a plain FMA loop without loads is not what it could reach.
+ *   read   vector loads over a range again and again: L1, L2, L3 or memory, by its size
+ *
+ * Give it random data: constant operands switch fewer wires, so that the clock stays higher (performance.md 0.4).
+ */
+#ifdef NN_PASS_KERNEL
+enum { PROBE_K = 128, PROBE_STREAMS = 8 };
+_Static_assert(sizeof(real) * (PROBE_K * MR + 2 * VW) <= NN_PROBE_FMA_NBYTES, "the data of probe_fma");
+
+/* Returns the operations done. The sums go to `out`, or the compiler would drop them. */
+static double probe_fma(real *out, const real *data, int64_t repeats)
+{
+    vreal acc[MR][2], row[2] = {v_load(data), v_load(data + VW)};
+    V_UNROLL for (int i = 0; i < MR; i++)
+        acc[i][0] = acc[i][1] = v_zero();
+    for (int64_t r = 0; r < repeats; r++) {
+        const real *a = data + 2 * VW;
+        for (int p = 0; p < PROBE_K; p++, a += MR)
+            V_UNROLL for (int i = 0; i < MR; i++) {
+                vreal ai = v_set1(a[i]);
+                acc[i][0] = v_fma(ai, row[0], acc[i][0]);
+                acc[i][1] = v_fma(ai, row[1], acc[i][1]);
+            }
+    }
+    V_UNROLL for (int i = 0; i < MR; i++) {
+        v_store(out + 2 * i * VW, acc[i][0]);
+        v_store(out + (2 * i + 1) * VW, acc[i][1]);
+    }
+    return (double)repeats * PROBE_K * MR * 2 * VW * 2;
+}
+
+/* Returns the bytes read. */
+static double probe_read(real *out, const real *data, int64_t n, int64_t repeats)
+{
+    vint mix[PROBE_STREAMS];
+    for (int s = 0; s < PROBE_STREAMS; s++)
+        mix[s] = vi_set1(0);
+    int64_t whole = n - n % (PROBE_STREAMS * VW);
+    for (int64_t r = 0; r < repeats; r++)
+        for (const real *d = data, *end = data + whole; d < end; d += PROBE_STREAMS * VW)
+            V_UNROLL for (int s = 0; s < PROBE_STREAMS; s++)
+                mix[s] = vi_xor(mix[s], v_bits(v_load(d + s * VW)));
+    for (int s = 0; s < PROBE_STREAMS; s++)
+        v_store(out + s * VW, v_frombits(mix[s]));
+    return (double)repeats * (double)whole * (double)sizeof(real);
+}
+
+static double probe_kernel(int32_t what, void *out, const void *data, int64_t nbytes, int64_t repeats)
+{
+    return what == NN_PROBE_FMA ? probe_fma(out, data, repeats)
+                                : probe_read(out, data, nbytes / (int64_t)sizeof(real), repeats);
+}
+#endif
+
+#ifdef NN_PASS_DRIVER
+typedef struct probe_context {
+    const nn_kernel_set *set;
+    const char *data;
+    int64_t nbytes, repeats;
+    double *done; /* per rank */
+    int32_t what;
+} probe_context;
+
+/* Each rank reads a part of its own, so that L1 and L2 are its own too. */
+static void probe_rank(const nn_team *team, void *context)
+{
+    const probe_context *x = context;
+    int64_t begin = 0, end = x->nbytes;
+    if (x->what == NN_PROBE_READ)
+        nn_team_split(team, x->nbytes, 4096, &begin, &end);
+    x->done[team->rank] = x->set->probe(x->what, team->scratch, x->data + begin, end - begin, x->repeats);
+}
+
+double nn_probe(const nn_kernels *kernels, int32_t what, int32_t threads, const void *data, int64_t nbytes,
+                int64_t repeats, void *scratch)
+{
+    if ((what != NN_PROBE_FMA && what != NN_PROBE_READ) || threads < 1 || threads > NN_MAX_THREADS || repeats < 0 ||
+        nbytes < (what == NN_PROBE_FMA ? NN_PROBE_FMA_NBYTES : 0) || !data || !scratch)
+        return -1;
+    double done[NN_MAX_THREADS] = {0}, total = 0;
+    probe_context x = {kernels->f32, data, nbytes, repeats, done, what};
+    nn_team_run(threads, scratch, probe_rank, &x);
+    for (int32_t t = 0; t < threads; t++)
+        total += done[t];
+    return total;
+}
+#endif

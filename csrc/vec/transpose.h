@@ -1,0 +1,64 @@
+#pragma once
+/* transpose.h - VW x VW elements turned in registers, for packing. Included behind vec.h.
+ *
+ * log2(VW) times, row i and row i + VW/2 are zipped into rows 2i and 2i + 1: a perfect shuffle of the VW^2 elements, each
+ * of which moves one bit of an element's index round, so that log2(VW) of them exchange row and column. */
+
+#if defined(NN_ISA_AVX512)
+#if NN_REAL_IS_DOUBLE
+V_INLINE vreal v_zip_lo(vreal a, vreal b) { return _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), b); }
+V_INLINE vreal v_zip_hi(vreal a, vreal b) { return _mm512_permutex2var_pd(a, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), b); }
+#else
+V_INLINE vreal v_zip_lo(vreal a, vreal b)
+{
+    return _mm512_permutex2var_ps(a, _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), b);
+}
+V_INLINE vreal v_zip_hi(vreal a, vreal b)
+{
+    return _mm512_permutex2var_ps(a, _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), b);
+}
+#endif
+#elif defined(NN_ISA_AVX2)
+V_INLINE vreal v_halves(vreal a, vreal b, const int high)
+{
+    /* The low (high) 128 bits of both. */
+#if NN_REAL_IS_DOUBLE
+    return high ? _mm256_permute2f128_pd(a, b, 0x31) : _mm256_permute2f128_pd(a, b, 0x20);
+#else
+    return high ? _mm256_permute2f128_ps(a, b, 0x31) : _mm256_permute2f128_ps(a, b, 0x20);
+#endif
+}
+V_INLINE vreal v_zip_lo(vreal a, vreal b) { return v_halves(V_F(unpacklo)(a, b), V_F(unpackhi)(a, b), 0); }
+V_INLINE vreal v_zip_hi(vreal a, vreal b) { return v_halves(V_F(unpacklo)(a, b), V_F(unpackhi)(a, b), 1); }
+#elif defined(NN_ISA_NEON)
+#if NN_REAL_IS_DOUBLE
+V_INLINE vreal v_zip_lo(vreal a, vreal b) { return vzip1q_f64(a, b); }
+V_INLINE vreal v_zip_hi(vreal a, vreal b) { return vzip2q_f64(a, b); }
+#else
+V_INLINE vreal v_zip_lo(vreal a, vreal b) { return vzip1q_f32(a, b); }
+V_INLINE vreal v_zip_hi(vreal a, vreal b) { return vzip2q_f32(a, b); }
+#endif
+#else
+V_INLINE vreal v_zip_lo(vreal a, vreal b) { (void)b; return a; }
+V_INLINE vreal v_zip_hi(vreal a, vreal b) { (void)a; return b; }
+#endif
+
+#if defined(__clang__)
+#define V_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define V_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* r[i][j] and r[j][i] change places. */
+V_INLINE void v_transpose(vreal *r)
+{
+    V_UNROLL for (int round = 1; round < VW; round *= 2) {
+        vreal t[VW];
+        V_UNROLL for (int i = 0; i < VW / 2; i++) {
+            t[2 * i] = v_zip_lo(r[i], r[i + VW / 2]);
+            t[2 * i + 1] = v_zip_hi(r[i], r[i + VW / 2]);
+        }
+        V_UNROLL for (int i = 0; i < VW; i++)
+            r[i] = t[i];
+    }
+}

@@ -1,0 +1,113 @@
+"""Time every op of nncore.bench.cases: a tape of one instruction, many steps in one call, on random data.
+
+Ops are run at the sizes their cases name in ``bench``; the dense ops besides at the matrix products below, in all three
+forms. The executor's two barriers a step (0.6 us on two threads) are in the figures, as they are in training.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from statistics import median
+
+from nncore._ffi import lib
+from nncore.bench.cases import Arg, Call, Case, collect
+from nncore.bench.limits import Probe
+from nncore.graph.plan import Layout
+from nncore.graph.tape import PARALLEL_FLOP, Buffer, Executor, Instruction, Memory, Position, Tape
+from nncore.tensor import Tensor
+
+# M x K x N; forward is nn, the weights' gradient tn, the data's gradient nt.
+PRODUCTS = ((64, 64, 64), (128, 128, 128), (256, 256, 256), (512, 512, 512), (1024, 1024, 1024), (32, 784, 128),
+            (128, 784, 128), (128, 784, 256), (128, 784, 512), (128, 256, 10), (128, 512, 10))  # fmt: skip
+_FORMS = {"dense_fwd": "nn", "dense_bwd_weight": "tn", "dense_bwd_data": "nt"}
+
+
+def cases(text: str = "") -> Iterator[tuple[Case, tuple[int, ...]]]:
+    """(case, size) of all that is timed and has `text` in its name or shape."""
+    for case in collect():
+        sizes = list(case.bench)
+        if case.name in _FORMS:
+            sizes += [s for s in map(lambda p, op=case.op: _dense_size(op, *p), PRODUCTS) if s not in sizes]
+        for size in sizes:
+            if text in f"{title(case)} {shape(case, size)}":
+                yield case, size
+
+
+def title(case: Case) -> str:
+    """The op, and for a product its form."""
+    return f"{case.name} {_FORMS[case.op]}" if case.op in _FORMS else case.name
+
+
+def shape(case: Case, size: tuple[int, ...]) -> str:
+    """Sizes as text; a product's are M x K x N of the multiplication that is done."""
+    if case.op == "dense_bwd_weight":
+        size = (size[1], size[0] // size[3], size[2])
+    if case.op == "dense_bwd_data":
+        size = (size[0], size[2], size[1])
+    return "x".join(map(str, size))
+
+
+def _dense_size(op: str, m: int, k: int, n: int) -> tuple[int, ...]:
+    """Size of the case whose product is that of dense_fwd (batch m, k inputs, n outputs)."""
+    return (m, k, n, 1) if op == "dense_bwd_weight" else (m, k, n)
+
+
+class Bench:
+    """A tape of one instruction over memory of its own, to be run many times."""
+
+    def __init__(self, op: str, call: Call, probe: Probe):
+        present = [(i, a, _tensor(a)) for i, a in enumerate(call.args) if a]
+        slots = {i: slot for slot, (i, _, _) in enumerate(present)}
+        buffers = [Buffer(str(i), "external", a.dtype, slots[i], (a.count,), a.count) for i, a, _ in present]
+        # Enough FLOP to be worth a team: the threads that were asked for are what is measured.
+        instruction = Instruction(op, "", "", tuple(slots.get(i, -1) for i in range(len(call.args))), len(call.outputs),
+                                  call.dims, call.scalars, PARALLEL_FLOP)
+        self.tape = Tape(op, 1, "f32", buffers, [instruction], {"param": 0, "state": 0, "work": 0}, {})
+        self.externals = {slots[i]: t for i, _, t in present}
+        self.fresh = [(t, t.tobytes()) for _, a, t in present if a.role == "inout"]
+        self.memory, self.executor, self.run = Memory(Layout("f32")), Executor(probe.isa, probe.threads), call.run
+
+    def seconds(self, steps: int) -> float:
+        """Seconds of one step, the mean of so many."""
+        for tensor, content in self.fresh:  # what is updated does not drift away over the rounds
+            tensor.memory[:] = content
+        r = self.run
+        position = Position(r.get("step", 0), r.get("epoch", 0), r.get("cursor", 0))
+        begin = time.perf_counter()
+        # A part of a step, though it is all of it: the position stays where the case wants it.
+        self.executor.run([(self.tape, steps)], self.memory, self.externals, position, seed=r.get("seed", 0),
+                          n_samples=r.get("n_samples", 0), shuffle=bool(r.get("flags", 0) & lib.NN_RUN_SHUFFLE),
+                          instructions=(0, 1))
+        return (time.perf_counter() - begin) / steps
+
+
+def _tensor(a: Arg) -> Tensor:
+    found = Tensor((a.count,), "f32" if a.dtype == "real" else a.dtype)
+    if a.values is not None:
+        found.memory[:] = a.array("f32").tobytes()
+    return found
+
+
+def measure(case: Case, size: tuple[int, ...], call: Call, probe: Probe, seconds: float, rounds: int) -> dict:
+    """One row of the result: medians over rounds, each between two peak probes. `call` is the case's for this size."""
+    bench = Bench(case.op, call, probe)
+    once = min(bench.seconds(n) for n in (1, 3, 3, 30))
+    steps = max(1, int(seconds / once))
+    taken, shares, flop = [], [], case.flop(*size)
+    before = probe.peak()
+    for _ in range(rounds):
+        taken.append(bench.seconds(steps))
+        after = probe.peak()
+        shares.append(flop / taken[-1] * 1e-9 / ((before + after) / 2))
+        before = after
+    middle = median(taken)
+    return row(title(case), shape(case, size), probe, middle, flop / middle * 1e-9, call.nbytes / middle * 1e-9,
+               median(shares) if case.op in _FORMS else None)
+
+
+def row(case: str, shape: str, probe: Probe, seconds: float | None, gflops: float | None, gbytes: float | None,
+        share: float | None) -> dict:
+    """A case as it stands in the JSON; `peers` are other packages' figures, none yet."""
+    return {"case": case, "shape": shape, "threads": probe.threads, "math": "f32", "isa": probe.isa, "seconds": seconds,
+            "gflops": gflops, "gbytes_per_s": gbytes, "share_of_peak": share, "peers": []}

@@ -1,0 +1,84 @@
+"""nncore bench: what it prints and how it ends. Never how fast: no test asserts a time."""
+
+from __future__ import annotations
+
+import json
+from math import isfinite
+
+import pytest
+
+from nncore.bench import kernels
+from nncore.bench.cases import collect
+from nncore.bench.limits import Probe
+from nncore.cli import run
+from tests.harness import lib, op_names
+
+QUICK = ("--rounds", "1", "--seconds", "0.0001", "--threads", "1")
+FIELDS = ["case", "shape", "threads", "math", "isa", "seconds", "gflops", "gbytes_per_s", "share_of_peak", "peers"]
+
+
+def bench(capsys, *arguments) -> dict:
+    """The JSON of a run that must succeed."""
+    assert run(["bench", *arguments, *QUICK, "--json", "--quiet"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return json.loads(out)
+
+
+def test_json(capsys):
+    found = bench(capsys, "kernels", "--filter", "relu_fwd")
+    assert next(iter(found)) == "schema" and found["schema"] == "nncore.bench/1"
+    assert {"cpu", "processors", "isa", "compiler", "numerics_id", "load"} <= set(found["machine"])
+    assert found["cases"] and all(list(c) == FIELDS for c in found["cases"])
+    assert all(c["threads"] == 1 and c["math"] == "f32" and c["seconds"] > 0 and c["peers"] == [] for c in found["cases"])
+
+
+def test_products_have_a_share_of_peak(capsys):
+    found = bench(capsys, "kernels", "--filter", "128x256x10")["cases"]
+    assert {c["case"] for c in found} >= {"dense_fwd nn"}
+    assert all(c["gflops"] > 0 and c["share_of_peak"] > 0 for c in found)
+
+
+def test_limits(capsys):
+    found = bench(capsys, "limits")["cases"]
+    assert [c["shape"] for c in found] == ["2 per broadcast", "L1", "L2", "L3", "memory"]
+    assert found[0]["gflops"] > 0 and all(c["gbytes_per_s"] > 0 for c in found[1:])
+
+
+def test_training(capsys):
+    (found,) = bench(capsys, "train", "--data", "glyphs", "--hidden", "8", "--batch", "500")["cases"]
+    assert found["shape"] == "784-8-10 batch 500" and isfinite(found["seconds"])
+
+
+def test_table(capsys):
+    assert run(["bench", "kernels", "--filter", "relu_fwd 3", *QUICK]) == 0
+    out, err = capsys.readouterr()
+    assert "GFLOP/s" in out and "relu_fwd" in out and "relu_fwd" in err
+
+
+@pytest.mark.parametrize("arguments, says", (
+    (("kernel",), "kernels"), (("kernels", "--filter", "nosuchop"), "nosuchop"), (("--rounds", "0"), "rounds"),
+    (("--isa", "mmx"), "mmx"), (("train", "--model", "mpl"), "mlp"), (("--seconds", "nan"), "seconds"),
+))  # fmt: skip
+def test_wrong_usage_is_exit_code_2(capsys, arguments, says):
+    assert run(["bench", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and says in err
+
+
+def test_missing_data_is_named(capsys):
+    assert run(["bench", "train", "--data", "./no-such-folder"]) in (2, 3)
+    assert "no-such-folder" in capsys.readouterr().err
+
+
+def test_whatever_is_timed_is_tested():
+    """The bench walks the tests' case list, and every op of an instruction has a size to be timed at."""
+    assert {case.op for case, _ in kernels.cases()} <= {case.op for case in collect()} == set(op_names())
+
+
+def test_probe_refuses_bad_arguments():
+    p = Probe(None, 1)
+    for bad in ({"what": 2}, {"threads": 0}, {"nbytes": 64}, {"repeats": -1}):
+        x = {"what": lib.NN_PROBE_FMA, "threads": 1, "nbytes": p.data.nbytes, "repeats": 1, **bad}
+        assert lib.nn_probe(p.kernels, x["what"], x["threads"], p.data.pointer, x["nbytes"], x["repeats"],
+                            p.scratch.pointer) == -1
