@@ -4,11 +4,11 @@ import random
 from array import array
 from math import sqrt
 
-import nncore as nn
 import pytest
+
+import nncore as nn
 from nncore.graph import ops
 from nncore.tensor import Tensor
-
 from tests.gradcheck import flat, parameter, run_values
 
 

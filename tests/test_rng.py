@@ -1,4 +1,4 @@
-"""The counter RNG against its published vectors, and the shuffle: a bijection, uniform, a function of seed, epoch and index.
+"""The counter RNG against its published vectors; the shuffle: a bijection, uniform, a function of seed, epoch, index.
 
 Statistics are chi-square tests at fixed seeds, so they cannot flicker; the limits are the 0.999 quantiles, and each
 would fail for one seed in a thousand.
@@ -10,9 +10,9 @@ import random
 from itertools import pairwise
 
 import pytest
-from tests import oracle_training as oracle
 
 from nncore._ffi import ffi, lib
+from tests import oracle_training as oracle
 
 # Random123 1.14, tests/kat_vectors, the lines "philox4x32 10": counter, key, result.
 KNOWN_ANSWERS = [
@@ -115,14 +115,26 @@ def test_first_element_is_uniform(n, limit, vary):
     assert chi_square(counts, 20_000) < limit
 
 
-def test_all_orders_of_few_are_equally_likely():
-    """The 24 orders of 4 samples: 23 degrees of freedom."""
+def test_all_orders_of_few_are_almost_equally_likely():
+    """The 24 orders of 4 samples over 24,000 seeds. Eight rounds on two bits can be chosen in 4^8 = 65,536 ways, no
+    multiple of 24, so the best of hashes makes some orders 2.4 % more frequent than others: counted out, that puts 2.93
+    on top of 23 degrees of freedom, 0.999 quantile 55.2. (From 5 samples on the rounds are even permutations of 16 or
+    more, and single orders deviate by a tenth; where each sample comes from, and each pair of 100, stays flat.)"""
     counts: dict[tuple, int] = {}
     for seed in range(24_000):
         order = tuple(permutation(seed, 0, 4))
         counts[order] = counts.get(order, 0) + 1
     assert len(counts) == 24
-    assert chi_square(list(counts.values()), 24_000) < 49.73
+    assert chi_square(list(counts.values()), 24_000) < 55.2
+
+
+def test_pairs_are_uniform():
+    """Where the first two of 100 samples come from, over 50,000 epochs: 9899 degrees of freedom, 0.999 quantile."""
+    counts = [0] * 10_000
+    for epoch in range(50_000):
+        counts[100 * lib.nn_shuffle(7, epoch, 100, 0) + lib.nn_shuffle(7, epoch, 100, 1)] += 1
+    assert not any(counts[::101])  # two places never get the same sample
+    assert chi_square([c for i, c in enumerate(counts) if i % 101], 50_000) < 10_340
 
 
 def test_place_and_value_are_unrelated():

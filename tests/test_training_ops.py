@@ -1,4 +1,4 @@
-"""Gather, dropout, initial values and metrics: what a list of cases cannot say: statistics, faults, what depends on what."""
+"""Gather, dropout, initial values, metrics: what a list of cases cannot say: statistics, faults, dependences."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import random
 from array import array
 
 import pytest
-from tests.harness import OpFault, isa, lib, run_op, same_bits  # noqa: F401
 
 from nncore.bench.cases import Call, changed, collect, given, made
+from tests.harness import OpFault, isa, lib, run_op, same_bits  # noqa: F401
 
 SHUFFLE = 1  # NN_RUN_SHUFFLE
 THREADS = (1, 2, 3, 7)
@@ -160,7 +160,7 @@ def test_uniform_values():
 
 
 def test_normal_values():
-    """20,000 of them against the normal distribution: Kolmogorov's distance below its 0.999 quantile, 1.95 / sqrt(n)."""
+    """20,000 of them: Kolmogorov's distance from the normal distribution below its 0.999 quantile, 1.95 / sqrt(n)."""
     w = sorted(init("init_normal", 20_000, 2.0, seed=2))
     n = len(w)
     distance = max(abs(0.5 * (1 + math.erf(v / 2 / math.sqrt(2))) - (i + 0.5) / n) for i, v in enumerate(w))
@@ -198,7 +198,8 @@ def test_a_row_with_nan_is_wrong(isa):  # noqa: F811
     """Its first maximum is the NaN; even a label that points there does not count. No hit either."""
     z, right = [NAN, 1, 1, NAN, 0, 5], [0, 1, 1]
     for level in ("reference", isa):
-        sums = run_op("metrics", Call([changed([0.0] * 4, "f64"), given([0.5]), given(z), given(right, "i32")], (3, 2)), level)
+        args = [changed([0.0] * 4, "f64"), given([0.5]), given(z), given(right, "i32")]
+        sums = run_op("metrics", Call(args, (3, 2)), level)
         assert list(sums[0]) == [1.5, 1, 3, 0]
         hits = run_op("top_k", Call([changed([0.0], "f64"), given(z), given(right, "i32")], (3, 2, 2)), level)
         assert list(hits[0]) == [1]
