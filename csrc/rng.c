@@ -10,7 +10,8 @@ void nn_philox(uint32_t *out, uint64_t seed, uint32_t stream, uint64_t index, ui
 /* An eight-round Feistel network on 2*half bits, the smallest even width that covers n, is a bijection of [0, 4^half);
  * walking the cycle until the image falls below n restricts it to [0, n) (Black and Rogaway 2002, section 4: fewer
  * than four steps on average, since 4^half < 4 n). Four rounds of a random function are enough in theory (Luby and
- * Rackoff 1988); ours is a multiplicative hash, keyed by Philox, whose high bits are used, and 2, 3, 4 samples have few orders to mix: eight rounds make up for both. */
+ * Rackoff 1988); ours is a multiplicative hash, keyed by Philox, whose high bits are used, and two to four samples have
+ * few bits to mix: eight rounds make up for both. */
 enum { ROUNDS = 8 };
 
 static uint64_t feistel(uint64_t x, int half, const uint32_t key[8])

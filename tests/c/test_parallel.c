@@ -1,0 +1,106 @@
+/* test_parallel.c - teams: ranks, shares, and barriers with more threads than processors. */
+#include <string.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "internal.h"
+#include "check.h"
+
+enum { ROUNDS = 150, MOST = 16 };
+
+typedef struct meeting {
+    int32_t size;
+    int64_t slot[MOST][8]; /* a cache line for each rank */
+    volatile int32_t verdict;
+    int32_t wrong, heard[MOST];
+} meeting;
+
+static double seconds(void)
+{
+    struct timespec t;
+    timespec_get(&t, TIME_UTC);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Everybody writes its slot, meets the others, and must find all slots written. */
+static void meet(const nn_team *team, void *context)
+{
+    meeting *m = context;
+    if (team->rank == 0)
+        m->size = team->size;
+    memset(team->scratch, team->rank, 64);
+    for (int64_t round = 1; round <= ROUNDS; round++) {
+        m->slot[team->rank][0] = round;
+        nn_team_barrier(team, &m->verdict);
+        for (int32_t r = 0; r < team->size; r++)
+            if (m->slot[r][0] != round)
+                m->wrong = 1;
+        nn_team_barrier(team, &m->verdict);
+    }
+    if (team->scratch[63] != team->rank)
+        m->wrong = 1; /* somebody wrote on another's scratch */
+}
+
+/* In round r rank r mod size raises the verdict: all must leave in that very round. */
+static void leave(const nn_team *team, void *context)
+{
+    meeting *m = context;
+    for (int32_t round = 0; round < 40; round++) {
+        if (round == 20 && team->rank == 20 % team->size)
+            m->verdict = NN_ERR_RANGE;
+        int32_t verdict = nn_team_barrier(team, &m->verdict);
+        if (verdict != NN_OK) {
+            m->heard[team->rank] = round * 100 + verdict;
+            return;
+        }
+        nn_team_barrier(team, &m->verdict); /* so that nobody is a round ahead */
+    }
+}
+
+static void teams(void)
+{
+    void *scratch = aligned_alloc(64, (size_t)nn_scratch_nbytes(MOST));
+    for (int32_t threads = 1; threads <= MOST; threads++) {
+        meeting m = {0};
+        double begin = seconds();
+        nn_team_run(threads, scratch, meet, &m);
+        CHECK(!m.wrong, "a barrier let somebody through, %d threads", threads);
+        CHECK(m.size >= 1 && m.size <= threads, "team of %d for %d threads", m.size, threads);
+        CHECK(seconds() - begin < 30, "%d barriers of %d threads took %g s", 2 * ROUNDS, threads, seconds() - begin);
+        m = (meeting){.size = m.size};
+        nn_team_run(threads, scratch, leave, &m);
+        for (int32_t r = 0; r < m.size; r++)
+            CHECK(m.heard[r] == 20 * 100 + NN_ERR_RANGE, "rank %d of %d heard %d", r, m.size, m.heard[r]);
+    }
+    free(scratch);
+}
+
+/* Shares are contiguous, ascending, cover [0, n) once, and begin at multiples of the grain. */
+static void shares(void)
+{
+    static const int64_t sizes[] = {0, 1, 2, 3, 7, 15, 16, 17, 255, 256, 257, 1000003}, grains[] = {1, 2, 16, 256};
+    for (int32_t size = 1; size <= MOST; size++)
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+            for (size_t g = 0; g < sizeof grains / sizeof *grains; g++) {
+                int64_t at = 0;
+                for (int32_t rank = 0; rank < size; rank++) {
+                    nn_team team = {rank, size, NULL, NULL, NULL};
+                    int64_t begin, end;
+                    nn_team_split(&team, sizes[i], grains[g], &begin, &end);
+                    CHECK(begin == at && end >= begin, "n %lld rank %d of %d: [%lld, %lld)", (long long)sizes[i], rank, size,
+                          (long long)begin, (long long)end);
+                    CHECK(begin % grains[g] == 0 || begin == sizes[i], "n %lld grain %lld: begin %lld",
+                          (long long)sizes[i], (long long)grains[g], (long long)begin);
+                    at = end;
+                }
+                CHECK(at == sizes[i], "n %lld: shares end at %lld", (long long)sizes[i], (long long)at);
+            }
+}
+
+int main(void)
+{
+    shares();
+    teams();
+    CHECK(nn_threads_available() >= 1 && nn_threads_available() <= NN_MAX_THREADS, "%d", nn_threads_available());
+    return check_summary("test_parallel");
+}
