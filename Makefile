@@ -52,7 +52,7 @@ $(VENV)/built: $(SOURCES)
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	    echo "nncore: venv is missing. Debian and Ubuntu: apt install python3-venv python3-dev" >&2; exit 1; }
 	@echo "building nncore ..." >&2; $(PIP) -e . || $(call stop,the build failed; what pip says is above)
-	@touch $@
+	@$(PY) -m compileall -q nncore; touch $@
 $(VENV)/dev: $(VENV)/built
 	@$(PIP) -e '.[dev]' && touch $@
 .PHONY: help build train test score predict bench test-san test-exhaustive test-matrix lint size clean

@@ -7,29 +7,41 @@
     print(model.evaluate(data.test), model.tape)
 """
 
-from nncore import data, examples
-from nncore.errors import (DataError, GraphError, Interrupted, IsaError, LimitError, NNError, NonFiniteError, ShapeError,
-                           UsageError)
-from nncore.graph.tape import Executor
-from nncore.nn import init
-from nncore.nn.layers import (ELU, SELU, Dense, Dropout, Flatten, Input, LeakyReLU, LogSoftmax, ReLU, SaturatedLinear, Sigmoid,
-                              Softmax, Softplus, Step, Tanh)
-from nncore.nn.losses import (MSE, AbsoluteError, BinaryCrossEntropy, CrossEntropy, Hinge, Huber, LogisticLoss, MultiHinge,
-                              SquaredError)
-from nncore.optim.optimizers import SGD, AdaDelta, AdaGrad, Adam, AdamW, Momentum, Nesterov, RMSProp
-from nncore.optim.regularizers import L1, L2
-from nncore.optim.schedules import Constant, Cosine, Exponential, OneCycle, Piecewise, Power
-from nncore.tensor import Tensor
-from nncore.train.callbacks import Callback, EarlyStopping
-from nncore.train.model import Model, Sequential, load
+from importlib import import_module
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "ELU", "L1", "L2", "MSE", "SELU", "SGD", "AbsoluteError", "AdaDelta", "AdaGrad", "Adam", "AdamW", "BinaryCrossEntropy",
-    "Callback", "Constant", "Cosine", "CrossEntropy", "DataError", "Dense", "Dropout", "EarlyStopping", "Executor",
-    "Exponential", "Flatten", "GraphError", "Hinge", "Huber", "Input", "Interrupted", "IsaError", "LeakyReLU", "LimitError",
-    "LogSoftmax", "LogisticLoss", "Model", "Momentum", "MultiHinge", "NNError", "Nesterov", "NonFiniteError", "OneCycle",
-    "Piecewise", "Power", "RMSProp", "ReLU", "SaturatedLinear", "Sequential", "ShapeError", "Sigmoid", "Softmax", "Softplus",
-    "SquaredError", "Step", "Tanh", "Tensor", "UsageError", "data", "examples", "init", "load",
-]
+# Every public name and the module it lives in, imported when first asked for (PEP 562): `import nncore` costs a
+# millisecond, and a program pays for what it uses.
+_HOMES = {
+    "nncore.errors": "DataError GraphError Interrupted IsaError LimitError NNError NonFiniteError ShapeError UsageError",
+    "nncore.graph.tape": "Executor",
+    "nncore.nn.layers": "Dense Dropout ELU Flatten Input LeakyReLU LogSoftmax ReLU SELU SaturatedLinear Sigmoid Softmax "
+                        "Softplus Step Tanh",
+    "nncore.nn.losses": "AbsoluteError BinaryCrossEntropy CrossEntropy Hinge Huber LogisticLoss MSE MultiHinge SquaredError",
+    "nncore.optim.optimizers": "AdaDelta AdaGrad Adam AdamW Momentum Nesterov RMSProp SGD",
+    "nncore.optim.regularizers": "L1 L2",
+    "nncore.optim.schedules": "Constant Cosine Exponential OneCycle Piecewise Power",
+    "nncore.tensor": "Tensor",
+    "nncore.train.callbacks": "Callback EarlyStopping",
+    "nncore.train.model": "Model Sequential load",
+}
+_MODULES = {"data": "nncore.data", "examples": "nncore.examples", "init": "nncore.nn.init"}
+_NAMES = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = [*_NAMES, *_MODULES]
+
+
+def __getattr__(name: str):
+    if name in _MODULES:
+        value = import_module(_MODULES[name])
+    elif name in _NAMES:
+        value = getattr(import_module(_NAMES[name]), name)
+    else:
+        raise AttributeError(f"module 'nncore' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

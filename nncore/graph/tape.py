@@ -6,7 +6,6 @@ stepped through, and run in double (`twin`) on the same values.
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from dataclasses import dataclass, field
 
@@ -86,6 +85,8 @@ class Tape:
     @property
     def sha256(self) -> str:
         """Hash of the canonical bytes: the same network, batch and plan give the same hash everywhere."""
+        import hashlib
+
         return hashlib.sha256(self.serialise()).hexdigest()
 
     def twin(self) -> Tape:
