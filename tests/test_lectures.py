@@ -153,8 +153,8 @@ def test_xor_is_learned(activation, seed):
     """2-8-1 solves XOR from each of the five seeds."""
     x, y = Tensor((4, 2), "f32", array("f", XOR[0])), Tensor((4, 1), "f32", array("f", XOR[1]))
     model = nn.Sequential([nn.Dense(8), activation, nn.Dense(1)], seed=seed, standardise="feature")
-    model.fit((x, y), epochs=1000, batch=4, optimizer=nn.Adam(0.05), loss=nn.MSE(), executor=nn.Executor(threads=1))
+    model.fit((x, y), epochs=1000, batch=4, optimizer=nn.Adam(nn.OneCycle(0.1)), loss=nn.MSE(), executor=nn.Executor(threads=1))
     assert [round(v) for (v,) in model.predict(x).tolist()] == XOR[1]
-    assert flat(model.logits(x)) == pytest.approx(XOR[1], abs=0.05)
+    assert flat(model.logits(x)) == pytest.approx(XOR[1], abs=1e-3)
 
 

@@ -10,7 +10,7 @@ from nncore._ffi import ffi, lib
 from nncore.data import glyphs
 from nncore.errors import UsageError
 
-PINNED = "36b3f64d0a039d6d64924058b37f69a64a7144ea75cb0dbe508394b645aa3ecc"
+PINNED = "d83f0a2eb6e210a96bda210aa1659863613119fe2465f2d2c607a8cd9ad214cf"
 
 
 def draw(n, begin, end, seed=0, split=0, difficulty=0.5):
