@@ -21,8 +21,10 @@ from nncore.errors import UsageError
 @click.option("--hidden", type=o.Widths(), help="Train this network only; default 128, 256 and 256,128.")
 @o.options(o.batch_option)
 @click.option("--threads", type=click.IntRange(1, 64), metavar="N", help="Threads; default 1 and then all processors.")
-@o.options(o.isa_option, o.json_option, o.quiet_option)
-def bench(parts: tuple[str, ...], data: str | None, model: str, as_json: bool, quiet: bool, **given) -> int:
+@click.option("--out", type=click.Path(), metavar="DIR", help="Write the JSON object to DIR/bench.json too.")
+@o.options(o.isa_option, o.math_option, o.json_option, o.quiet_option)
+def bench(parts: tuple[str, ...], data: str | None, model: str, math: str, out: str | None, as_json: bool, quiet: bool,
+          **given) -> int:
     """Measure kernels, training and the limits of this machine, on random data, in about two minutes.
 
     \b
@@ -44,11 +46,25 @@ def bench(parts: tuple[str, ...], data: str | None, model: str, as_json: bool, q
     result = measure(plan, lambda row: None if quiet else say(_line(row)))
     if not result["cases"]:
         raise UsageError(f"--filter {given['text']}: no case has this in its name or shape")
+    if out:
+        _keep(result, out)
     if as_json:
         emit(result)
     else:
         print(report(result))
     return 0
+
+
+def _keep(result: dict, folder: str) -> None:
+    """DIR/bench.json, atomically. Raises LimitError if it cannot be written."""
+    import json
+    import os
+
+    from nncore.files import write_atomic, writing
+
+    with writing(folder):
+        os.makedirs(folder, exist_ok=True)
+    write_atomic(os.path.join(folder, "bench.json"), json.dumps(result, indent=1).encode() + b"\n")
 
 
 def _load(data: str | None):

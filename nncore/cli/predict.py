@@ -22,9 +22,10 @@ from nncore.errors import DataError, UsageError
 @click.option("--images", type=click.Path(), metavar="FILE",
               help="Images from a file: IDX, gzipped or not, or CSV, one a line.")
 @click.option("--output", "-o", type=click.Path(), metavar="FILE", help="Write there instead of to stdout.")
+@click.option("--out", type=click.Path(), metavar="DIR", help="Write DIR/SPLIT_predictions.csv instead of to stdout.")
 @click.option("--proba", is_flag=True, help="Probabilities of all classes, separated by commas, instead of the class.")
 @o.options(o.threads_option, o.isa_option, o.math_option, o.json_option, o.quiet_option)
-def predict(model: str, data: str | None, split: str, images: str | None, output: str | None, proba: bool,
+def predict(model: str, data: str | None, split: str, images: str | None, output: str | None, out: str | None, proba: bool,
             threads: int | None, isa: str | None, math: str, as_json: bool, quiet: bool) -> None:
     """One line per image: its class, 0 to 9, or with --proba the probabilities of all classes.
 
@@ -36,12 +37,18 @@ def predict(model: str, data: str | None, split: str, images: str | None, output
     MODEL is a model file or a run folder; a run is predicted on the test set of its own data unless --data or --images
     says otherwise. Probabilities are written with the fewest digits that read back as the same float32.
     """
-    from nncore.files import write_atomic
+    from nncore.files import write_atomic, writing
     from nncore.graph.tape import Executor
     from nncore.train.predictions import class_bytes, format_classes, format_rows, score
 
     if data and images:
         raise UsageError("give --data or --images, not both")
+    if output and out:
+        raise UsageError("give --output or --out, not both")
+    if out:
+        with writing(out):
+            os.makedirs(out, exist_ok=True)
+        output = os.path.join(out, f"{split}_predictions.csv")
     executor = Executor(isa, threads)
     network, default = _model(model)
     x, labels, name = _images(images, network) if images else _split(data or default, split, model)

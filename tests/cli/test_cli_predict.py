@@ -74,3 +74,11 @@ def test_shortest_reads_back():
         digits = len(text.split(b"e")[0].replace(b".", b"").strip(b"0"))
         for fewer in range(1, digits):
             assert struct.unpack("f", struct.pack("f", float(b"%.*g" % (fewer, value))))[0] != value
+
+
+def test_out_is_a_folder_for_the_predictions(inside, trained, tmp_path):
+    assert inside("predict", trained, "--out", tmp_path / "new" / "place").out == ""
+    written = (tmp_path / "new" / "place" / "test_predictions.csv").read_bytes()
+    assert written == (trained / "test_predictions.csv").read_bytes()
+    done = inside("predict", trained, "--out", tmp_path, "--output", "x.csv")
+    assert done.code == 2 and "not both" in done.err
