@@ -107,6 +107,7 @@ class Trainer:
     callbacks: list = field(default_factory=list)
     executor: Executor | None = None
     on_progress: object = None
+    profile: bool = False
     position: Position = field(default_factory=Position)
     history: History = field(default_factory=History)
 
@@ -220,7 +221,7 @@ class Trainer:
         interrupted = False
         call = self.worker.start(lambda: self.executor.run(
             segments, self.model.memory, externals(self.data), self.position, seed=self.settings.seed,
-            n_samples=len(self.data), shuffle=True))
+            n_samples=len(self.data), shuffle=True, profile=self.profile))
         while not call.done.is_set():
             try:
                 call.done.wait(0.1)

@@ -19,7 +19,7 @@ from nncore.nn.layers import Builder, Connection, Input, Layer
 from nncore.nn.losses import CrossEntropy, Loss
 from nncore.tensor import Tensor
 from nncore.train.loop import Settings, Trainer, data_nodes, externals, measure
-from nncore.train.metrics import Evaluation
+from nncore.train.metrics import Evaluation, confusion
 from nncore.train.samples import Samples, samples
 
 PREDICT_BATCH = 1000
@@ -135,7 +135,8 @@ class Model:
 
         data: a split, or (x, y) arrays. validation: a share of the training samples in (0, 1) to hold out, a split, or
         (x, y). loss: CrossEntropy for labels, MSE for targets by default. options: penalty (L1, L2), shards, steps
-        (stop after so many), executor, on_progress (called with a Progress ten times a second). Ctrl-C stops within a
+        (stop after so many), executor, on_progress (called with a Progress ten times a second), profile (print(model.tape)
+        then shows the microseconds of each instruction). Ctrl-C stops within a
         step, keeps what was learned and sets history.stopped to "interrupted".
         Raises UsageError, ShapeError, DataError; NonFiniteError (naming layer, op, step) after putting back the weights
         of the last good epoch.
@@ -214,6 +215,31 @@ class Model:
         data = samples(x)
         self._expect(data.image_shape)
         return self._collect("values", Samples(data.x, rows=data.rows), executor)
+
+    def confusion(self, data, executor: Executor | None = None) -> list[list[int]]:
+        """Counts [true class][predicted class] over labelled samples."""
+        data = samples(data)
+        classes = max(self._width(data), 2)
+        return confusion(self.predict(data, executor=executor).tolist(), data.label_list(), classes)
+
+    def top_k(self, data, k: int = 5, executor: Executor | None = None) -> float:
+        """Share of samples whose label is among the k largest outputs; ties go to the first index. Raises UsageError
+        unless 1 <= k <= outputs, or without labels."""
+        data = samples(data)
+        self._expect(data.image_shape)
+        if data.labels is None or not 1 <= k <= self._width(data):
+            raise UsageError(f"top_k needs labels and k between 1 and {self._width(data)} outputs, got k = {k}")
+        hits = self.state("evaluation.hits", (1,), "f64")
+
+        def build(batch):
+            z, t = self.graph(data, batch, training=False)
+            return [ops.top_k(hits, ops.flatten(z), t, k=k)], {}
+
+        segments = self._segments("top_k", data, build, k)
+        self.memory.reserve({})
+        self.memory.tensor(hits).flat()[0] = 0.0
+        (executor or Executor()).run(segments, self.memory, externals(data), n_samples=len(data))
+        return self.memory.tensor(hits).tolist()[0] / len(data)
 
     def _width(self, data: Samples) -> int:
         return self.graph(Samples(data.x), 1, training=False)[0].size

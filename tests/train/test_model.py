@@ -10,19 +10,7 @@ import pytest
 
 import nncore as nn
 from nncore.tensor import Tensor
-
-
-def blobs(n=300, seed=0, width=6):
-    """Three well separated clouds of points."""
-    rng = random.Random(seed)
-    centres = [[rng.uniform(-2, 2) for _ in range(width)] for _ in range(3)]
-    labels = bytes(i % 3 for i in range(n))
-    values = array("f", (c + rng.gauss(0, 0.3) for t in labels for c in centres[t]))
-    return Tensor((n, width), "f32", values), Tensor((n,), "u8", labels)
-
-
-def small(seed=0, **options):
-    return nn.Sequential([nn.Dense(8), nn.ReLU(), nn.Dense(3)], seed=seed, **options)
+from tests.clouds import blobs, small
 
 
 @pytest.fixture(scope="module")
@@ -335,45 +323,6 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(trained, tmp_path):
         nn.load(tmp_path / "missing.safetensors")
 
 
-# ---- the tape ----------------------------------------------------------------------------------------------------
-
-
-def test_a_tape_prints_hashes_saves_and_steps(tmp_path):
-    from nncore.graph import tapefile
-    from nncore.train.loop import externals
-    from nncore.train.samples import samples
-
-    model = small()
-    trainer = model.trainer(blobs(), epochs=1, batch=32)
-    text = str(model.tape)
-    assert "dense_fwd relu" in text and "adam" in text and model.tape.sha256[:12] in text and "arena" in text
-    tapefile.save(tmp_path / "t.tape", [trainer.tape, trainer.tail])
-    again = tapefile.load(tmp_path / "t.tape")
-    assert [t.sha256 for t in again] == [trainer.tape.sha256, trainer.tail.sha256]
-    assert str(again[0]) == text
-    before = model.snapshot()
-    data = externals(samples(blobs()))
-    ops = [i.op for _, i in trainer.executor.steps(again[0], model.memory, data, n_samples=300, shuffle=True)]
-    assert ops == [i.op for i in trainer.tape.instructions]
-    stepped = model.weights_sha256
-    model.restore(before)
-    trainer.executor.run([(trainer.tape, 1)], model.memory, data, n_samples=300, shuffle=True, profile=True)
-    assert model.weights_sha256 == stepped
-    assert len(trainer.tape.seconds) == len(ops) and all(s >= 0 for s in trainer.tape.seconds)
-
-
-def test_a_damaged_tape_file_is_refused(tmp_path):
-    from nncore.graph import tapefile
-
-    trainer = small().trainer(blobs(), epochs=1, batch=32)
-    data = tapefile.dump([trainer.tape])
-    path = tmp_path / "t.tape"
-    for size in range(0, len(data), 7):
-        path.write_bytes(data[:size])
-        with pytest.raises(nn.DataError, match="t.tape: byte"):
-            tapefile.load(path)
-
-
 def test_history_is_json_lines(tmp_path):
     from nncore.train.history import HistoryFile
 
@@ -391,3 +340,12 @@ def test_all_is_exact():
         getattr(nn, "Conv")  # noqa: B009
     for module in (nn.init, nn.data, nn.examples):
         assert module.__doc__
+
+
+def test_confusion_and_top_k_agree_with_accuracy(trained):
+    data = blobs(200, seed=0)
+    table = trained.confusion(data)
+    assert sum(map(sum, table)) == 200 and sum(table[c][c] for c in range(3)) / 200 == trained.evaluate(data).accuracy
+    assert trained.top_k(data, 1) == trained.evaluate(data).accuracy and trained.top_k(data, 3) == 1.0
+    with pytest.raises(nn.UsageError, match="k between 1 and 3"):
+        trained.top_k(data, 4)
