@@ -50,15 +50,15 @@ def train(context: click.Context, **given) -> int:
     with any number of threads, after any interruption.
     """
     started = process_start()
-    session = Session(given["steps"], given["threads"], given["isa"], given["as_json"], given["quiet"],
-                      given["predictions"], started)
+    training = Training(given["steps"], given["threads"], given["isa"], given["as_json"], given["quiet"],
+                        given["predictions"], started)
     if given["predictions"] is not None and not os.path.isdir(given["predictions"]):
         raise UsageError(f"--predictions {given['predictions']}: no such folder")
     if given["resume"] is not None:
-        session.resume(given["resume"], _said(context, given))
+        training.resume(given["resume"], _said(context, given))
     else:
-        session.begin(given, context.get_parameter_source("data").name == "DEFAULT")
-    return session.go()
+        training.begin(given, context.get_parameter_source("data").name == "DEFAULT")
+    return training.go()
 
 
 def _said(context: click.Context, given: dict) -> dict:
@@ -79,7 +79,7 @@ def process_start() -> float:
 
 
 @dataclass
-class Session:
+class Training:
     """One call of the command: settings, data, trainer and folder on their way to a result."""
 
     steps: int | None
