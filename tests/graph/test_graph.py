@@ -157,3 +157,9 @@ def test_shapes_that_do_not_fit_are_named():
         ops.dense(parameter("x", 3, 4), parameter("w", 5, 2), None)
     with pytest.raises(nn.ShapeError, match="unknown attribute slop"):
         ops.leaky_relu(parameter("x", 3, 4), slop=1)
+
+
+def test_the_registry_has_a_row_for_every_kernel_op():
+    from nncore._ffi import op_names
+
+    assert set(ops.OPS) == set(op_names())
