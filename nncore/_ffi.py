@@ -8,7 +8,7 @@ from functools import cache
 from nncore._nncore import ffi, lib
 from nncore.errors import DataError, GraphError, IsaError, LimitError, NNError, NonFiniteError, UsageError
 
-__all__ = ["build_flags", "buffer_from", "check", "ffi", "isa_levels", "kernels", "lib", "op_names", "thread_count"]
+__all__ = ["build_flags", "check", "error_for", "ffi", "isa_levels", "kernels", "kernels_name", "lib", "op_names", "thread_count"]
 
 _ERRORS = {
     lib.NN_ERR_ARGUMENT: GraphError,
@@ -20,11 +20,16 @@ _ERRORS = {
 }
 
 
+def error_for(status: int, where: str, details: str = "") -> NNError:
+    """The exception that belongs to a C status; `where` opens the message, `details` follow what the status says."""
+    text = ffi.string(lib.nn_status_text(status)).decode()
+    return _ERRORS.get(status, NNError)(f"{where}: {text}{details}")
+
+
 def check(status: int, where: str) -> None:
-    """Raise the exception that belongs to a C status; `where` opens the message."""
+    """Raise the exception that belongs to a C status, unless it is NN_OK."""
     if status != lib.NN_OK:
-        text = ffi.string(lib.nn_status_text(status)).decode()
-        raise _ERRORS.get(status, NNError)(f"{where}: {text}")
+        raise error_for(status, where)
 
 
 @cache
@@ -73,11 +78,6 @@ def thread_count(threads: int | None = None) -> int:
     if not 1 <= threads <= lib.NN_MAX_THREADS:
         raise UsageError(f"{source}={threads}: must lie between 1 and {lib.NN_MAX_THREADS}")
     return threads
-
-
-def buffer_from(data):
-    """A C pointer onto anything with the buffer protocol, without copying; it keeps the object alive."""
-    return ffi.from_buffer("char[]", data)
 
 
 def build_flags() -> str:

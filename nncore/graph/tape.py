@@ -9,8 +9,8 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 
-from nncore._ffi import check, ffi, kernels, lib, op_names, thread_count
-from nncore.errors import GraphError, Interrupted, NNError, NonFiniteError
+from nncore._ffi import check, error_for, ffi, kernels, kernels_name, lib, op_names, thread_count
+from nncore.errors import GraphError, Interrupted, NNError
 from nncore.graph import ops
 from nncore.graph.node import Input, Leaf, Node
 from nncore.graph.plan import Layout, Step, linearise, plan_memory, producer, region_of, root
@@ -265,7 +265,7 @@ class Executor:
 
     def __init__(self, isa: str | None = None, threads: int | None = None):
         self.kernels = kernels(isa)
-        self.isa = ffi.string(lib.nn_kernels_name(self.kernels)).decode()
+        self.isa = kernels_name(self.kernels)
         self.threads = thread_count(threads)
         self._scratch_nbytes = lib.nn_scratch_nbytes(self.threads)
         self._scratch = aligned(self._scratch_nbytes)
@@ -324,15 +324,11 @@ class Executor:
 
 def _explain(status: int, fault, tapes) -> NNError:
     """The exception for a fault: tape, instruction, layer, op, step, index and value."""
-    text = ffi.string(lib.nn_status_text(status)).decode()
     if fault.instr < 0:
+        text = ffi.string(lib.nn_status_text(status)).decode()
         return GraphError(f"tape {tapes[fault.segment][0].name}: {text} (buffer or region {fault.index})")
-    tape = tapes[fault.segment][0]
-    i = tape.instructions[fault.instr]
+    i = tapes[fault.segment][0].instructions[fault.instr]
     where = f"step {fault.step}, layer {i.layer or '-'}, op {i.op}{' ' + i.note if i.note else ''} (instruction {fault.instr})"
     if status == lib.NN_ERR_NONFINITE:
-        return NonFiniteError(f"{where}: {text}: element {fault.index} is {fault.value}")
-    from nncore._ffi import _ERRORS
-
-    at = f"at {fault.index}, value {fault.value:g}" if fault.index >= 0 else ""
-    return _ERRORS.get(status, NNError)(f"{where}: {text} {at}".rstrip())
+        return error_for(status, where, f": element {fault.index} is {fault.value}")
+    return error_for(status, where, f" at {fault.index}, value {fault.value:g}" if fault.index >= 0 else "")

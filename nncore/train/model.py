@@ -16,7 +16,7 @@ from nncore.graph.node import Node, Parameter, State, layer_scope
 from nncore.graph.plan import Layout
 from nncore.graph.tape import Executor, Memory, Position, Tape, compile_tape
 from nncore.nn.layers import Builder, Connection, Input, Layer
-from nncore.nn.losses import CrossEntropy, Loss
+from nncore.nn.losses import MSE, CrossEntropy, Loss
 from nncore.tensor import Tensor
 from nncore.train.loop import Settings, Trainer, data_nodes, externals, measure
 from nncore.train.metrics import Evaluation, confusion
@@ -109,8 +109,6 @@ class Model:
 
     def graph(self, data: Samples, batch: int, training: bool, shards: int = 1) -> tuple[Node, Node | None]:
         """(outputs, labels or targets) of one step over `data`, as graph nodes."""
-        if shards == 1 and data.labels is None and data.targets is None:
-            shards = 1
         with layer_scope("data"):
             classes = len(data.classes) if data.classes else 256
             x, t = data_nodes(data, batch, self.mean, self.scale, classes, shards)
@@ -146,14 +144,13 @@ class Model:
     def trainer(self, data, epochs: int = 5, batch: int = 128, optimizer=None, loss: Loss | None = None, validation=None,
                 callbacks: list | None = None, **options) -> Trainer:
         """A training run that has not begun: `fit` is this and `run()`. Tapes are built, weights initialised."""
-        from nncore.nn.losses import MSE
         from nncore.optim.optimizers import Adam
 
         found = samples(data)
         if found.labels is None and found.targets is None:
             raise UsageError("training needs labels or targets: fit((x, y))")
         train, held_out = self._split(found, validation)
-        loss = loss or (CrossEntropy() if found.labels is not None else MSE())
+        loss = loss or _default_loss(found)
         settings = Settings(epochs, batch, optimizer or Adam(), loss, options.pop("penalty", None),
                             options.pop("shards", 1), options.pop("steps", None), self.seed)
         settings.check(len(train))
@@ -181,7 +178,7 @@ class Model:
         """Loss and, for class labels, accuracy with its standard error, over all samples of `data`."""
         data = samples(data)
         self._expect(data.image_shape)
-        loss = loss or (CrossEntropy() if data.labels is not None else _mse())
+        loss = loss or _default_loss(data)
         sums = self.state("evaluation", (4,), "f64")
 
         def build(batch):
@@ -333,7 +330,6 @@ class Sequential(Model):
         x = start = Input(())
         for layer in layers:
             x = layer(x)
-        self._listed = list(layers)
         super().__init__(start, x, seed, standardise)
 
 
@@ -368,10 +364,8 @@ def _probabilities(z: Node) -> Node:
     return z if z.op is ops.softmax else ops.softmax(z)
 
 
-def _mse() -> Loss:
-    from nncore.nn.losses import MSE
-
-    return MSE()
+def _default_loss(data: Samples) -> Loss:
+    return CrossEntropy() if data.labels is not None else MSE()
 
 
 def load(path) -> Model:
