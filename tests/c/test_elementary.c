@@ -59,14 +59,8 @@ static double ulp_error(real got, wide want)
     return (double)(W(fabs)((wide)got - want) / W(ldexp)(1, e - DIGITS + 1));
 }
 
-static uint64_t state = 1;
-static uint64_t next_u64(void) /* splitmix64, Steele et al. 2014 */
-{
-    uint64_t z = state += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return z ^ z >> 31;
-}
+#define SPLITMIX_SEED 1
+#include "splitmix.h"
 static real uniform(real low, real high) { return low + (high - low) * (real)((double)(next_u64() >> 11) * 0x1p-53); }
 static real any_bits(void)
 {

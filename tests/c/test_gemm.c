@@ -24,14 +24,8 @@ typedef struct problem {
     int64_t c_nbytes;
 } problem;
 
-static uint64_t state = 1;
-static uint64_t next_u64(void) /* splitmix64, Steele et al. 2014 */
-{
-    uint64_t z = state += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return z ^ z >> 31;
-}
+#define SPLITMIX_SEED 1
+#include "splitmix.h"
 
 static double get(int32_t real, const void *p, int64_t i)
 {

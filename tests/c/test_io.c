@@ -7,14 +7,8 @@
 #include "nncore.h"
 #include "check.h"
 
-static uint64_t state = 3;
-static uint64_t next_u64(void) /* splitmix64, Steele et al. 2014 */
-{
-    uint64_t z = state += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return z ^ z >> 31;
-}
+#define SPLITMIX_SEED 3
+#include "splitmix.h"
 
 static uint8_t *copy_of(const void *bytes, int64_t n)
 {

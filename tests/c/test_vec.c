@@ -6,14 +6,8 @@
 #include "check.h"
 #include <math.h>
 
-static uint64_t state = 7;
-static uint64_t next_u64(void) /* splitmix64, Steele et al. 2014 */
-{
-    uint64_t z = state += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return z ^ z >> 31;
-}
+#define SPLITMIX_SEED 7
+#include "splitmix.h"
 
 static real from_bits(lane_int b)
 {
