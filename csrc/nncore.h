@@ -53,7 +53,7 @@ typedef enum nn_schedule {
 
 /* ---- ops -------------------------------------------------------------------------------------------------------
  * One line an op: formula; buffers, outputs first (x? may be absent, x! is read and written); dims; scalars.
- * The story of each is in csrc/ops/<family>.c, its derivative in nncore/graph/ops.py. The numbers are private to a
+ * The story of each is in csrc/ops/<family>.c, its derivative in nncore/graph/ops/. The numbers are private to a
  * build; files store the names. */
 typedef enum nn_opcode {
     /* gemm.c. act is the opcode of an elementwise _fwd op fused as epilogue, or -1; its scalars follow */

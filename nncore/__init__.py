@@ -16,7 +16,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "nncore.errors": "DataError GraphError Interrupted IsaError LimitError NNError NonFiniteError ShapeError UsageError",
     "nncore.graph.tape": "Executor",
-    "nncore.nn.layers": "Dense Dropout ELU Flatten Input LeakyReLU LogSoftmax ReLU SELU SaturatedLinear Sigmoid Softmax "
+    "nncore.nn.base": "Input",
+    "nncore.nn.layers": "Dense Dropout ELU Flatten LeakyReLU LogSoftmax ReLU SELU SaturatedLinear Sigmoid Softmax "
                         "Softplus Step Tanh",
     "nncore.nn.losses": "AbsoluteError BinaryCrossEntropy CrossEntropy Hinge Huber LogisticLoss MSE MultiHinge SquaredError",
     "nncore.optim.optimizers": "AdaDelta AdaGrad Adam AdamW Momentum Nesterov RMSProp SGD",

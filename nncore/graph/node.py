@@ -99,10 +99,14 @@ class Parameter(Leaf):
 
 
 class State(Leaf):
-    """Memory carried across steps that gradients do not touch: moments, counters, running statistics, recurrence."""
+    """Memory carried across steps that gradients do not touch: moments, counters, running statistics, recurrence.
 
-    def __init__(self, name: str, shape: tuple, dtype: str = "real"):
+    `init`, if given, is its first value, and the model file keeps it: it is part of the network, not of its training.
+    """
+
+    def __init__(self, name: str, shape: tuple, dtype: str = "real", init: float | None = None):
         super().__init__(name, shape, dtype)
+        self.init = init
 
 
 class Input(Leaf):

@@ -1,1 +1,5 @@
-"""Builders of graphs: layers, losses, initialisers. Nothing here computes; no C is called."""
+"""Builders of graphs: layers, losses, initial values. Importing any of them registers every layer by its name."""
+
+from nncore.nn import layers
+
+__all__ = ["layers"]

@@ -1,73 +1,16 @@
-"""Layers: what a network is made of. A layer stores hyper-parameters only; called on a `Tensor` of the functional form, or
-listed in a `Sequential`, it takes part in a network; `build` turns it into graph nodes for one batch size.
-
-    x = Input((28, 28))
-    h = ReLU()(Dense(256)(x))
-    model = Model(x, Dense(10)(h))
+"""Dense layers, activations, dropout. A layer stores hyper-parameters only; called on a `Connection` of the functional form,
+or listed in a `Sequential`, it takes part in a network; `build` turns it into graph nodes for one batch size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from nncore.errors import ShapeError, UsageError
+from nncore.errors import UsageError
 from nncore.graph import ops
-from nncore.graph.node import Node, Parameter
+from nncore.graph.node import Node
+from nncore.nn.base import Builder, Layer
 from nncore.nn.init import Zeros, initialiser
-
-
-class Builder:
-    """What layers build with: the model's parameters by name, and whether the tape is for training."""
-
-    def __init__(self, parameters: dict[str, Parameter], training: bool):
-        self.parameters, self.training = parameters, training
-        self.layer, self.number = "", 0
-
-    def parameter(self, name: str, shape: tuple, init, fans: tuple[int, int], kind: str = "weight",
-                  layout: str = "") -> Parameter:
-        """The layer's parameter, made when first asked for: tapes of other batch sizes and layers used twice share it."""
-        full = f"{self.layer}.{name}"
-        if full not in self.parameters:
-            number, start = len(self.parameters), initialiser(init)
-            self.parameters[full] = Parameter(full, shape, lambda w: start(w, *fans, number), kind, layout)
-        found = self.parameters[full]
-        if found.shape != shape:
-            raise ShapeError(f"{full}: has shape {found.shape}, this use needs {shape}")
-        return found
-
-
-@dataclass(eq=False)
-class Connection:
-    """A tensor of the functional form: a layer applied to other connections; `layer` None is the network's input."""
-
-    layer: Layer | None
-    inputs: tuple[Connection, ...] = ()
-    shape: tuple = ()
-
-
-def Input(shape: tuple) -> Connection:  # noqa: N802 - reads as a layer
-    """The input of a network, of shape (H, W[, C]) or (features,), without the batch."""
-    return Connection(None, (), tuple(shape))
-
-
-class Layer:
-    """Base of all layers. Subclasses set hyper-parameters in __init__ and define build(builder, *inputs) -> Node."""
-
-    def build(self, builder: Builder, *inputs: Node) -> Node:
-        raise NotImplementedError
-
-    def config(self) -> dict:
-        """The constructor's arguments, as the model file keeps them."""
-        return {k: v for k, v in vars(self).items() if not k.startswith("_")}
-
-    def __call__(self, *inputs: Connection) -> Connection:
-        if not all(isinstance(x, Connection) for x in inputs):
-            raise UsageError(f"{type(self).__name__} is called on the output of nn.Input or of another layer")
-        return Connection(self, inputs)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config().items())})"
 
 
 class Dense(Layer):
@@ -159,7 +102,3 @@ class Dropout(Layer):
         if not builder.training or self.p == 0:
             return inputs[0]
         return ops.dropout(inputs[0], p=self.p, layer=builder.number, per_step=int(self.per == "step"))
-
-
-LAYERS = {c.__name__: c for c in (Dense, Flatten, ReLU, LeakyReLU, ELU, SELU, Softplus, Sigmoid, Tanh, Step, SaturatedLinear,
-                                  Softmax, LogSoftmax, Dropout)}

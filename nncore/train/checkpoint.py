@@ -19,7 +19,7 @@ from nncore._ffi import ffi, lib
 from nncore.errors import DataError, NNError
 from nncore.files import reading, write_atomic
 from nncore.graph.node import Leaf, Parameter
-from nncore.nn.layers import LAYERS, Connection, Input
+from nncore.nn.base import LAYERS, Connection, Input
 from nncore.tensor import DTYPES, Tensor
 from nncore.train.model import Model, Sequential
 
@@ -178,7 +178,8 @@ def _fill(path: str, leaf: Leaf, t: Tensor, tensors: dict) -> None:
 
 def pack_model(model: Model) -> tuple[list, dict[str, str]]:
     """(tensors, metadata) of a model file: copies, so that `write_packed` may run while training goes on."""
-    tensors = [(w.name, "f32", file_shape(w), to_file(w, model.memory.tensor(w))) for w in model.parameters.values()]
+    kept = [*model.parameters.values(), *model.kept_states]
+    tensors = [(w.name, "f32", file_shape(w), to_file(w, model.memory.tensor(w))) for w in kept]
     return tensors, _metadata(model)
 
 
@@ -199,11 +200,13 @@ def _model_from(path: str, tensors: dict, metadata: dict[str, str]) -> Model:
     except (KeyError, ValueError) as e:
         raise DataError(f"{path}: the metadata is incomplete: {e}") from e
     model = build_model(spec, path)
-    unknown = set(tensors) - set(model.parameters) - {n for n in tensors if n.startswith("state.") or n in ("best", "history")}
+    kept = [*model.parameters.values(), *model.kept_states]
+    known = {leaf.name for leaf in kept} | {"best", "history"}
+    unknown = {n for n in tensors if n not in known and not n.startswith("state.")}
     if unknown:
         raise DataError(f"{path}: tensor {min(unknown)} does not belong to the architecture in the file")
-    for w in model.parameters.values():
-        _fill(path, w, model.memory.tensor(w), tensors)
+    for leaf in kept:
+        _fill(path, leaf, model.memory.tensor(leaf), tensors)
     for leaf, key in ((model.mean, "mean"), (model.scale, "scale")):
         t = model.memory.tensor(leaf)
         if len(preprocess.get(key, b"")) != t.nbytes:
@@ -229,6 +232,8 @@ def pack_checkpoint(trainer) -> tuple[list, dict[str, str]]:
     model, p = trainer.model, trainer.position
     tensors, metadata = pack_model(model)
     for s in model.states.values():
+        if s.init is not None:  # in the model's part already
+            continue
         t = model.memory.tensor(s)
         tensors.append((f"state.{s.name}", t.dtype, s.shape, t.tobytes()))
     if trainer.best is not None:
@@ -253,9 +258,11 @@ def load_checkpoint(trainer, path) -> None:
     if "nncore.training" not in metadata:
         raise DataError(f"{path}: a model file, not a checkpoint: it has no optimizer state to go on from")
     training = json.loads(metadata["nncore.training"])
-    for w in model.parameters.values():
+    for w in [*model.parameters.values(), *model.kept_states]:
         _fill(path, w, model.memory.tensor(w), tensors)
     for s in model.states.values():
+        if s.init is not None:
+            continue
         t = model.memory.tensor(s)
         dtype, shape, data = tensors.get(f"state.{s.name}", ("", (), b""))
         if _FILE_DTYPES.get(dtype) != t.dtype or prod(shape) * DTYPES[t.dtype][1] != t.nbytes:

@@ -141,16 +141,16 @@ class Trainer:
         s = self.settings
         # The tail may not divide into the shards: it then runs as one.
         shards = s.shards if batch % s.shards == 0 else 1
-        z, t = self.model.graph(self.data, batch, training=True, shards=shards)
+        z, t, built = self.model.graph(self.data, batch, training=True, shards=shards)
         data_loss = s.loss(z, t)
         weights = list(self.model.parameters.values())
-        penalties = s.penalty.terms(weights) if s.penalty else []
+        penalties = [*built.penalties, *(s.penalty.terms(weights) if s.penalty else [])]
         loss = add_all([data_loss, *penalties])
         grads = gradients(loss, weights)
         if not grads:
             raise UsageError("no parameter reaches the loss: there is nothing to learn")
         per_sample = loss if s.loss.reduction == "mean" else ops.scale(loss, c=1.0 / batch)
-        effects = [ops.check_finite(loss), measure(self.sums, per_sample, z, t, batch)]
+        effects = [ops.check_finite(loss), measure(self.sums, per_sample, z, t, batch), *built.updates]
         self.counts = counts_correct(z, t)
         if self.norm is not None:
             effects.append(ops.assign(self.norm, add_all([ops.sum_squares(g) for g in grads.values()])))
@@ -266,13 +266,20 @@ class Trainer:
     # ---- best weights ---------------------------------------------------------------------------------------------
 
     def keep_best(self) -> None:
-        """Remember the present weights as the best so far."""
-        self.best = bytes(self.model.memory.view("param"))
+        """Remember the present network as the best so far: its weights, and its states as running statistics."""
+        memory = self.model.memory
+        self.best = bytes(memory.view("param")) + b"".join(memory.tensor(s).tobytes() for s in self.model.kept_states)
 
     def restore_best(self) -> None:
         """Put the best weights back, if any were kept."""
         if self.best is not None:
-            self.model.memory.view("param")[:] = self.best
+            memory = self.model.memory
+            end = len(memory.view("param"))
+            memory.view("param")[:] = self.best[:end]
+            for s in self.model.kept_states:
+                t = memory.tensor(s)
+                t.memory[:] = self.best[end : end + t.nbytes]
+                end += t.nbytes
 
 
 def counts_correct(z: Node, t: Node | None) -> bool:

@@ -15,7 +15,7 @@ from nncore.graph.node import Input as InputNode
 from nncore.graph.node import Node, Parameter, State, layer_scope
 from nncore.graph.plan import Layout
 from nncore.graph.tape import Executor, Memory, Position, Tape, compile_tape
-from nncore.nn.layers import Builder, Connection, Input, Layer
+from nncore.nn.base import Builder, Connection, Input, Layer
 from nncore.nn.losses import MSE, CrossEntropy, Loss
 from nncore.tensor import Tensor
 from nncore.train.loop import Settings, Trainer, data_nodes, externals, measure
@@ -63,9 +63,9 @@ class Model:
         """The model's state of that name, made when first asked for."""
         return self.states.setdefault(name, State(name, shape, dtype))
 
-    def forward(self, x: Node, training: bool) -> Node:
-        """The network applied to x, as graph nodes."""
-        builder = Builder(self.parameters, training)
+    def forward(self, x: Node, training: bool) -> tuple[Node, Builder]:
+        """The network applied to x, as graph nodes, and the builder with the layers' updates and penalties."""
+        builder = Builder(self.parameters, training, self.states)
         values = {id(self.inputs): x}
         for c in self._order:
             builder.number = self.layers.index(c.layer)
@@ -73,7 +73,7 @@ class Model:
             label = f"{builder.number} {type(c.layer).__name__}"
             with layer_scope(label):
                 values[id(c)] = c.layer.build(builder, *(values[id(i)] for i in c.inputs))
-        return values[id(self.outputs)]
+        return values[id(self.outputs)], builder
 
     def build(self, image_shape: tuple[int, ...]) -> Model:
         """Make and initialise the parameters for samples of this shape (H, W, C) or (features,). Returns self.
@@ -93,6 +93,7 @@ class Model:
         for w in self.parameters.values():
             self.layout.offset(w)
             effects.append(w.init(w))
+        effects += [ops.init_constant(s, c=s.init) for s in self.states.values() if s.init is not None]
         features = 1
         for n in image_shape:
             features *= n
@@ -107,12 +108,13 @@ class Model:
         if image_shape != self.image_shape:
             raise ShapeError(f"the model was made for samples of shape {self.image_shape}, got {image_shape}")
 
-    def graph(self, data: Samples, batch: int, training: bool, shards: int = 1) -> tuple[Node, Node | None]:
-        """(outputs, labels or targets) of one step over `data`, as graph nodes."""
+    def graph(self, data: Samples, batch: int, training: bool, shards: int = 1) -> tuple[Node, Node | None, Builder]:
+        """(outputs, labels or targets, builder) of one step over `data`, as graph nodes."""
         with layer_scope("data"):
             classes = len(data.classes) if data.classes else 256
             x, t = data_nodes(data, batch, self.mean, self.scale, classes, shards)
-        return self.forward(x, training), t
+        z, builder = self.forward(x, training)
+        return z, t, builder
 
     def prepare(self, data: Samples) -> None:
         """Build for these samples; fix the standardisation and the classes from them."""
@@ -182,7 +184,7 @@ class Model:
         sums = self.state("evaluation", (4,), "f64")
 
         def build(batch):
-            z, t = self.graph(data, batch, training=False)
+            z, t, _ = self.graph(data, batch, training=False)
             value = loss(z, t)
             value = value if loss.reduction == "mean" else ops.scale(value, c=1.0 / batch)
             return [measure(sums, value, z, t, batch)], {}
@@ -229,7 +231,7 @@ class Model:
         hits = self.state("evaluation.hits", (1,), "f64")
 
         def build(batch):
-            z, t = self.graph(data, batch, training=False)
+            z, t, _ = self.graph(data, batch, training=False)
             return [ops.top_k(hits, ops.flatten(z), t, k=k)], {}
 
         segments = self._segments("top_k", data, build, k)
@@ -245,7 +247,7 @@ class Model:
         """Run over all samples, a batch at a time, and put the outputs together."""
 
         def build(batch):
-            z, _ = self.graph(data, batch, training=False)
+            z, *_ = self.graph(data, batch, training=False)
             z = ops.flatten(z)
             out = {"classes": ops.argmax, "proba": _probabilities, "values": lambda v: v}[what](z)
             return [], {"y": out}
@@ -275,6 +277,11 @@ class Model:
         return found
 
     # ---- keeping --------------------------------------------------------------------------------------------------
+
+    @property
+    def kept_states(self) -> list[State]:
+        """States that are part of the network: the model file keeps them."""
+        return [s for s in self.states.values() if s.init is not None]
 
     def snapshot(self) -> tuple[bytes, bytes]:
         """Copies of all parameters and states."""

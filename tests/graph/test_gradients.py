@@ -8,7 +8,7 @@ import nncore as nn
 from nncore.graph import ops
 from nncore.graph.autodiff import add_all, gradients
 from nncore.graph.node import Input
-from nncore.nn.layers import Builder
+from nncore.nn.base import Builder
 from nncore.tensor import Tensor
 from tests.gradcheck import check, parameter, weighted_sum
 

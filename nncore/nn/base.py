@@ -1,0 +1,92 @@
+"""What all layers stand on: the builder that hands out parameters, the functional form, the base class, the registry.
+
+    x = Input((28, 28))
+    h = ReLU()(Dense(256)(x))
+    model = Model(x, Dense(10)(h))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nncore.errors import ShapeError, UsageError
+from nncore.graph.node import Leaf, Node, Parameter, State
+from nncore.nn.init import initialiser
+
+
+class Builder:
+    """What layers build with: the model's parameters and states by name, and whether the tape is for training.
+
+    `updates` collects effects that a training step carries out beside the optimizer's (running statistics); `penalties`
+    scalar nodes that are added to the loss.
+    """
+
+    def __init__(self, parameters: dict[str, Parameter], training: bool, states: dict[str, State] | None = None):
+        self.parameters, self.training = parameters, training
+        self.states = {} if states is None else states
+        self.updates: list[Node] = []
+        self.penalties: list[Node] = []
+        self.layer, self.number = "", 0
+
+    def parameter(self, name: str, shape: tuple, init, fans: tuple[int, int], kind: str = "weight",
+                  layout: str = "") -> Parameter:
+        """The layer's parameter, made when first asked for: tapes of other batch sizes and layers used twice share it."""
+        full = f"{self.layer}.{name}"
+        if full not in self.parameters:
+            number, start = len(self.parameters), initialiser(init)
+            self.parameters[full] = Parameter(full, shape, lambda w: start(w, *fans, number), kind, layout)
+        return self._fitting(self.parameters[full], shape)
+
+    def state(self, name: str, shape: tuple, init: float = 0.0) -> State:
+        """A state of the layer that the model file keeps, as running statistics: made and set to `init` when first asked for."""
+        full = f"{self.layer}.{name}"
+        if full not in self.states:
+            self.states[full] = State(full, shape, init=init)
+        return self._fitting(self.states[full], shape)
+
+    def _fitting(self, found: Leaf, shape: tuple) -> Leaf:
+        if found.shape != shape:
+            raise ShapeError(f"{found.name}: has shape {found.shape}, this use needs {shape}")
+        return found
+
+
+@dataclass(eq=False)
+class Connection:
+    """A tensor of the functional form: a layer applied to other connections; `layer` None is the network's input."""
+
+    layer: Layer | None
+    inputs: tuple[Connection, ...] = ()
+    shape: tuple = ()
+
+
+def Input(shape: tuple) -> Connection:  # noqa: N802 - reads as a layer
+    """The input of a network, of shape (H, W[, C]) or (features,), without the batch."""
+    return Connection(None, (), tuple(shape))
+
+
+LAYERS: dict[str, type[Layer]] = {}
+
+
+class Layer:
+    """Base of all layers. Subclasses set hyper-parameters in __init__ and define build(builder, *inputs) -> Node; they
+    enter LAYERS by their names, which model files store.
+    """
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        LAYERS[cls.__name__] = cls
+
+    def build(self, builder: Builder, *inputs: Node) -> Node:
+        raise NotImplementedError
+
+    def config(self) -> dict:
+        """The constructor's arguments, as the model file keeps them."""
+        return {k: v for k, v in vars(self).items() if not k.startswith("_")}
+
+    def __call__(self, *inputs: Connection) -> Connection:
+        if not all(isinstance(x, Connection) for x in inputs):
+            raise UsageError(f"{type(self).__name__} is called on the output of nn.Input or of another layer")
+        return Connection(self, inputs)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config().items())})"
