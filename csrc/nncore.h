@@ -106,6 +106,7 @@ typedef enum nn_opcode {
     NN_OP_LOGISTIC_LOSS,  /* loss = sum_j log(1 + exp(-t z)), t = -1 or +1. loss dz z t; N C; scale */
     NN_OP_HINGE,          /* loss = sum_j max(0, 1 - t z), t = -1 or +1. loss dz z t; N C; scale */
     NN_OP_MULTI_HINGE,    /* loss = sum_{j != t} max(0, 1 + z_j - z_t). loss dz z labels; N C; scale */
+    NN_OP_PERCEPTRON,     /* loss = sum_j ([z >= 0] - t) z, t = 0 or 1. loss dz z t; N C; scale */
     NN_OP_ONE_HOT,        /* y[i,j] = j == labels[i] ? high : low. y labels; N C; low high */
     /* gather.c; row r of the step is sample p = cursor + r of the epoch, shuffled by a keyed bijection, then rows[p] */
     NN_OP_GATHER_U8,     /* x[r,j] = (images[row,j] - mean[j]) scale[j]. mean and scale (n), n = 1 or D.

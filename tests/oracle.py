@@ -364,6 +364,14 @@ def hinge(call):
     return _by_output(call, term)
 
 
+def perceptron(call):
+    def term(z, t):
+        e = (z if z != z else float(z >= 0)) - t
+        return e * z, e
+
+    return _by_output(call, term)
+
+
 def multi_hinge(call):
     C, losses, dz = call.dims[1], [], []
     for row, t in zip(rows(call.values(2), C), call.values(3), strict=True):

@@ -16,6 +16,8 @@
  *                   dz = 1 - t z > 0 ? -scale t : 0
  *   multi_hinge     loss = sum_{j != t} max(0, q_j), q_j = z_j - z_t + 1 Weston and Watkins 1999
  *                   dz_j = scale [q_j > 0], dz_t = -scale |{j != t: q_j > 0}|
+ *   perceptron      loss = sum_j (s_j - t_j) z_j, s = [z >= 0], t = 0/1  Bishop 2006, 4.54 (both codings); Rosenblatt 1958
+ *                   dz = scale (s - t): the perceptron rule
  *   one_hot         y_j = j = t ? high : low
  *
  * Shapes: z, dz, t (N, C); loss (N); labels (N) i32 in [0, C), checked by the gather that brought them. dz may be z.
@@ -39,6 +41,7 @@ NN_OP(binary_xent, BINARY_XENT)
 NN_OP(logistic_loss, LOGISTIC_LOSS)
 NN_OP(hinge, HINGE)
 NN_OP(multi_hinge, MULTI_HINGE)
+NN_OP(perceptron, PERCEPTRON)
 NN_OP(one_hot, ONE_HOT)
 #endif
 
@@ -123,12 +126,20 @@ static real ref_hinge(real z, real t, const double *scalar, real *g)
     return q < 0 ? 0 : q;
 }
 
+static real ref_perceptron(real z, real t, const double *scalar, real *g)
+{
+    (void)scalar;
+    *g = (z >= 0 ? 1 : z < 0 ? 0 : z) - t;
+    return *g * z;
+}
+
 static void squared_error(const nn_call *c) { ref_loss(c, ref_squared); }
 static void absolute_error(const nn_call *c) { ref_loss(c, ref_absolute); }
 static void huber(const nn_call *c) { ref_loss(c, ref_huber); }
 static void binary_xent(const nn_call *c) { ref_loss(c, ref_binary); }
 static void logistic_loss(const nn_call *c) { ref_loss(c, ref_logistic); }
 static void hinge(const nn_call *c) { ref_loss(c, ref_hinge); }
+static void perceptron(const nn_call *c) { ref_loss(c, ref_perceptron); }
 
 static void multi_hinge(const nn_call *c)
 {
@@ -177,5 +188,6 @@ NN_DRIVE_ROWS(binary_xent, BINARY_XENT)
 NN_DRIVE_ROWS(logistic_loss, LOGISTIC_LOSS)
 NN_DRIVE_ROWS(hinge, HINGE)
 NN_DRIVE_ROWS(multi_hinge, MULTI_HINGE)
+NN_DRIVE_ROWS(perceptron, PERCEPTRON)
 NN_DRIVE_ROWS(one_hot, ONE_HOT)
 #endif

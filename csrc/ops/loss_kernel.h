@@ -97,6 +97,16 @@ V_INLINE vreal hinge_term(const row_pass *p, int64_t j, vmask m, int full, vreal
     return v_add(lanes, v_select(v_lt(q, v_zero()), v_zero(), q));
 }
 
+/* k = scale */
+V_INLINE vreal perceptron_term(const row_pass *p, int64_t j, vmask m, int full, vreal lanes)
+{
+    vreal z = row_load(p->a + j, m, full), one = v_set1(1);
+    vreal s = v_select(v_ge(z, v_zero()), one, v_select(v_lt(z, v_zero()), v_zero(), z)); /* NaN stays */
+    vreal g = v_sub(s, row_load(p->b + j, m, full));
+    row_store(p->y + j, m, full, v_mul(p->k[0], g));
+    return v_add(lanes, v_mul(g, z));
+}
+
 static void squared_error(const nn_call *c, int64_t i, int64_t end)
 {
     const vreal k[4] = {v_set1((real)(2 * c->scalar[1] * c->scalar[0]))};
@@ -132,6 +142,12 @@ static void hinge(const nn_call *c, int64_t i, int64_t end)
 {
     const vreal k[4] = {k_scalar(c, 0)};
     loss_rows(c, i, end, hinge_term, k, 1);
+}
+
+static void perceptron(const nn_call *c, int64_t i, int64_t end)
+{
+    const vreal k[4] = {k_scalar(c, 0)};
+    loss_rows(c, i, end, perceptron_term, k, 1);
 }
 
 /* First the margins into dz, then, once the label's own is out, their sum and the gradient. k = z_t */

@@ -107,6 +107,13 @@ class Hinge(Loss):
     op, low = ops.hinge, -1.0
 
 
+class PerceptronCriterion(Loss):
+    """L_i = sum_j (step(z_ij) - d_ij) z_ij, targets 0/1: minus the potential of each neuron that is wrong. Its gradient
+    step(z) - d makes gradient descent the perceptron rule (Rosenblatt 1958; Bishop 2006, eq. 4.54 to 4.55)."""
+
+    op = ops.perceptron
+
+
 class MultiHinge(Loss):
     """L_i = sum_{j != t} max(0, 1 + z_ij - z_it). Weston and Watkins 1999, eq. 5. Torch's MultiMarginLoss divides by C."""
 
@@ -114,4 +121,4 @@ class MultiHinge(Loss):
 
 
 LOSSES = {c.__name__: c for c in (CrossEntropy, SquaredError, MSE, AbsoluteError, Huber, BinaryCrossEntropy, LogisticLoss,
-                                  Hinge, MultiHinge)}
+                                  Hinge, PerceptronCriterion, MultiHinge)}

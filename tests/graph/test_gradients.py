@@ -38,6 +38,7 @@ ROW_LOSSES = {
     "squared_error": ops.squared_error, "absolute_error": ops.absolute_error,
     "huber": lambda z, t, scale: ops.huber(z, t, scale=scale, delta=0.7),
     "binary_xent": ops.binary_xent, "logistic_loss": ops.logistic_loss, "hinge": ops.hinge,
+    "perceptron": ops.perceptron,
 }
 
 
@@ -80,7 +81,7 @@ def test_dense(bias, shards):
 @pytest.mark.parametrize("name", ROW_LOSSES)
 def test_losses_with_targets(name, scale):
     z, t = parameter("z", 4, 3), parameter("t", 4, 3)
-    low = 0.0 if name == "binary_xent" else -1.0
+    low = 0.0 if name in ("binary_xent", "perceptron") else -1.0
     targets = draw(12, 5) if name in ("squared_error", "absolute_error", "huber") else [(low, 1.0)[i % 2] for i in range(12)]
     loss = ops.sum_all(ROW_LOSSES[name](z, t, scale=scale), scale=scale)
     assert check(loss, {z: draw(12, 4), t: targets}, wrt=[z]) == 12

@@ -43,6 +43,10 @@ def _signs(n, rng):
     return [rng.choice((-1.0, 1.0)) for _ in range(n)]
 
 
+def _bits(n, rng):
+    return [rng.choice((0.0, 1.0)) for _ in range(n)]
+
+
 def _shares(n, rng):
     """Mostly 0 and 1, some between."""
     return [rng.choice((0.0, 1.0, u)) for u in data(n, "uniform", rng) for u in (abs(u),)]
@@ -141,6 +145,12 @@ def _hinge(z, t, s):
     return max(q, 0.0), 1.01 * max(q, 0.0), 1.0, 0.0
 
 
+def _perceptron(z, t, s):
+    """s - t is exact for targets of 0 and 1: the product is rounded once."""
+    e = float(z >= 0) - t
+    return e * z, 1.01 * abs(e * z), 1.0, 0.0
+
+
 def _multi_hinge(depth):
     """Two roundings a margin: of z_j - z_t and of adding 1. The gradient is scale times a count: two roundings."""
 
@@ -176,6 +186,7 @@ CASES = [
     _case("binary_xent", _finite_logits, _by_output(_binary), SUM + "softplus within 2 ulp, two roundings", 50),
     _case("logistic_loss", _targets((), _signs), _by_output(_logistic), SUM + "softplus within 2 ulp", 50),
     _case("hinge", _targets((), _signs), _by_output(_hinge), SUM + "one rounding", 4),
+    _case("perceptron", _targets((), _bits), _by_output(_perceptron), SUM + "one rounding", 4),
     _case("multi_hinge", _labelled, _multi_hinge, SUM + "two roundings", 5),
     Case("one_hot", _one_hot, GRID, EXACT, kinds=("zero",), flop=lambda N, C: 0, bench=BENCH),
 ]  # fmt: skip

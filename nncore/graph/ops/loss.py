@@ -38,5 +38,6 @@ binary_xent = _loss("binary_xent", 50)
 logistic_loss = _loss("logistic_loss", 50)
 hinge = _loss("hinge", 4)
 multi_hinge = _loss("multi_hinge", 4)
+perceptron = _loss("perceptron", 4)
 one_hot = Op("one_hot", shape=lambda n: (*n.inputs[0].shape, n.attrs["classes"]), dims=lambda n: n.shape,
              defaults={"classes": 10, "low": 0.0, "high": 1.0}, scalars=attributes("low", "high"), flop=lambda n: 0)
