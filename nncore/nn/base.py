@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import signature
 
 from nncore.errors import ShapeError, UsageError
 from nncore.graph.node import Leaf, Node, Parameter, State
@@ -26,6 +27,7 @@ class Builder:
         self.states = {} if states is None else states
         self.updates: list[Node] = []
         self.penalties: list[Node] = []
+        self.outputs: dict[Connection, Node] = {}  # what each connection became
         self.layer, self.number = "", 0
 
     def parameter(self, name: str, shape: tuple, init, fans: tuple[int, int], kind: str = "weight",
@@ -89,4 +91,6 @@ class Layer:
         return Connection(self, inputs)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config().items())})"
+        """The call that makes this layer, without what it would have anyway."""
+        usual = {k: p.default for k, p in signature(type(self).__init__).parameters.items()} | getattr(self, "_defaults", {})
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config().items() if v != usual.get(k))})"

@@ -54,7 +54,8 @@ def _activation(name: str, op: Callable, doc: str, check: Callable | None = None
     def build(self, builder, *inputs):
         return op(inputs[0], **self.config())
 
-    return type(name, (Layer,), {"__init__": __init__, "build": build, "__doc__": doc, "__module__": __name__})
+    return type(name, (Layer,), {"__init__": __init__, "build": build, "__doc__": doc, "__module__": __name__,
+                                 "_defaults": defaults})
 
 
 def _positive(self) -> bool:

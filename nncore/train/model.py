@@ -66,14 +66,15 @@ class Model:
     def forward(self, x: Node, training: bool) -> tuple[Node, Builder]:
         """The network applied to x, as graph nodes, and the builder with the layers' updates and penalties."""
         builder = Builder(self.parameters, training, self.states)
-        values = {id(self.inputs): x}
+        values = builder.outputs
+        values[self.inputs] = x
         for c in self._order:
             builder.number = self.layers.index(c.layer)
             builder.layer = str(builder.number)
             label = f"{builder.number} {type(c.layer).__name__}"
             with layer_scope(label):
-                values[id(c)] = c.layer.build(builder, *(values[id(i)] for i in c.inputs))
-        return values[id(self.outputs)], builder
+                values[c] = c.layer.build(builder, *(values[i] for i in c.inputs))
+        return values[self.outputs], builder
 
     def build(self, image_shape: tuple[int, ...]) -> Model:
         """Make and initialise the parameters for samples of this shape (H, W, C) or (features,). Returns self.
@@ -275,6 +276,27 @@ class Model:
         if self.tape is None:
             self.tape = found[0][0]
         return found
+
+    # ---- looking --------------------------------------------------------------------------------------------------
+
+    def summary(self, input_shape: tuple[int, ...] | None = None):
+        """Layer by layer: shapes, parameters, FLOP, activation bytes; print it or take its rows. input_shape is needed
+        where neither the model nor data have said it."""
+        from nncore.train.outline import summarise
+
+        return summarise(self._known(input_shape))
+
+    def draw(self, path=None, backward: bool = False, loss: Loss | None = None):
+        """The computational graph as SVG, forward and, on request, backward; written to `path` if given. In a notebook
+        the returned drawing shows itself. Raises LimitError if it cannot be written."""
+        from nncore.train.outline import Drawing, outline
+
+        return Drawing(outline(self._known(), backward, loss)).save(path)
+
+    def _known(self, shape: tuple[int, ...] | None = None) -> Model:
+        if shape is None and self.image_shape is None:
+            raise UsageError("the shape of a sample is not known yet: summary((28, 28)), build((28, 28)) or fit first")
+        return self.build(shape or self.image_shape)
 
     # ---- keeping --------------------------------------------------------------------------------------------------
 
