@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from nncore.errors import UsageError
 from nncore.graph import ops
+from nncore.graph.autodiff import add_all
 from nncore.graph.node import Node, Op
 
 
@@ -118,6 +119,30 @@ class MultiHinge(Loss):
     """L_i = sum_{j != t} max(0, 1 + z_ij - z_it). Weston and Watkins 1999, eq. 5. Torch's MultiMarginLoss divides by C."""
 
     op, by_label = ops.multi_hinge, True
+
+
+class MultiTask(Loss):
+    """L = sum_h weight_h L_h over the heads of a network with several outputs. Caruana 1997.
+
+    losses: a loss per head; weights: 1 where not given; all with the same reduction. Raises UsageError for a head without
+    a loss or the other way round.
+    """
+
+    def __init__(self, losses: dict[str, Loss], weights: dict[str, float] | None = None):
+        if len({one.reduction for one in losses.values()}) != 1:
+            raise UsageError("MultiTask: all losses must have the same reduction, mean or sum")
+        super().__init__(next(iter(losses.values())).reduction)
+        if unknown := set(weights or {}) - set(losses):
+            raise UsageError(f"MultiTask: a weight for {', '.join(sorted(unknown))}, but losses for {', '.join(losses)}")
+        self.losses = losses
+        self.weights = {name: float((weights or {}).get(name, 1.0)) for name in losses}
+
+    def __call__(self, z: dict[str, Node], t: dict[str, Node]) -> Node:
+        if not isinstance(z, dict) or set(z) != set(self.losses):
+            have = ", ".join(z) if isinstance(z, dict) else "one output"
+            raise UsageError(f"MultiTask: losses for {', '.join(self.losses)}, but the network has {have}")
+        terms = [ops.scale(one(z[name], t[name]), c=self.weights[name]) for name, one in self.losses.items()]
+        return add_all(terms)
 
 
 LOSSES = {c.__name__: c for c in (CrossEntropy, SquaredError, MSE, AbsoluteError, Huber, BinaryCrossEntropy, LogisticLoss,

@@ -83,8 +83,11 @@ def architecture(model: Model) -> dict:
     for layer in model.layers:
         config = {k: v for k, v in layer.config().items() if k != "init" or isinstance(v, str)}
         layers.append({"type": type(layer).__name__, **config})
-    return {"layers": layers, "nodes": nodes, "input": list(model.image_shape), "seed": model.seed,
+    spec = {"layers": layers, "nodes": nodes, "input": list(model.image_shape), "seed": model.seed,
             "standardise": model.standardise, "sequential": isinstance(model, Sequential)}
+    if isinstance(model.outputs, dict):
+        spec["heads"] = {name: index[id(c)] for name, c in model.outputs.items()}
+    return spec
 
 
 def build_model(spec: dict, path: str) -> Model:
@@ -100,7 +103,9 @@ def build_model(spec: dict, path: str) -> Model:
             made: list[Connection] = [start := Input(tuple(spec["input"]))]
             for node in spec["nodes"]:
                 made.append(layers[node["layer"]](*(made[i + 1] for i in node["inputs"])))
-            model = Model(start, made[-1], spec["seed"], spec["standardise"])
+            heads = spec.get("heads")
+            outputs = {name: made[i + 1] for name, i in heads.items()} if heads else made[-1]
+            model = Model(start, outputs, spec["seed"], spec["standardise"])
         return model.build(tuple(spec["input"]))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, NNError) as e:
         what = f"unknown {e}" if isinstance(e, KeyError) else str(e)

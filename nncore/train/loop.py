@@ -282,9 +282,9 @@ class Trainer:
                 end += t.nbytes
 
 
-def counts_correct(z: Node, t: Node | None) -> bool:
-    """Whether the largest output is the answer: labels against several outputs."""
-    return t is not None and t.dtype == "i32" and len(z.shape) == 2 and z.shape[1] > 1
+def counts_correct(z: Node | dict, t: Node | dict | None) -> bool:
+    """Whether the largest output is the answer: labels against several outputs of one head."""
+    return isinstance(t, Node) and t.dtype == "i32" and len(z.shape) == 2 and z.shape[1] > 1
 
 
 def measure(sums: State, loss: Node, z: Node, t: Node | None, batch: int) -> Node:
@@ -300,19 +300,26 @@ def externals(data: Samples) -> dict[int, Tensor]:
         bound[ROWS] = data.rows
     if (y := data.labels if data.labels is not None else data.targets) is not None:
         bound[LABELS] = y
+    bound.update(enumerate((data.heads or {}).values(), start=LABELS))
     return bound
 
 
-def data_nodes(data: Samples, batch: int, mean: State, scale: State, classes: int, shards: int) -> tuple[Node, Node | None]:
-    """The first instructions of a tape: rows of the step gathered and standardised, and their labels or targets."""
+def data_nodes(data: Samples, batch: int, mean: State, scale: State, classes: int, shards: int) -> tuple:
+    """The first instructions of a tape: rows of the step gathered and standardised, and their labels or targets: a dict of
+    them where the data have several heads."""
     shape = (batch, *data.image_shape)
     rows = Input("rows", (), "i64", ROWS) if data.rows is not None else None
     images = Input("images", (), data.x.dtype, IMAGES, shards)
     gather = ops.gather_u8 if data.x.dtype == "u8" else ops.gather_f32
     x = gather(images, rows, mean, scale, shape=shape)
-    if data.labels is not None:
-        return x, ops.gather_labels(Input("labels", (), "u8", LABELS, shards), rows, shape=(batch,), classes=classes)
-    if data.targets is not None:
-        t = Input("targets", (), "f32", LABELS, shards)
-        return x, ops.gather_targets(t, rows, shape=(batch, *data.targets.shape[1:]))
-    return x, None
+
+    def answers(y: Tensor, name: str, external: int, classes: int) -> Node:
+        given = Input(name, (), y.dtype, external, shards)
+        if y.dtype == "u8":
+            return ops.gather_labels(given, rows, shape=(batch,), classes=classes)
+        return ops.gather_targets(given, rows, shape=(batch, *y.shape[1:]))
+
+    if data.heads:
+        return x, {name: answers(y, name, LABELS + i, 256) for i, (name, y) in enumerate(data.heads.items())}
+    y = data.labels if data.labels is not None else data.targets
+    return x, None if y is None else answers(y, "labels" if data.labels is not None else "targets", LABELS, classes)

@@ -8,11 +8,13 @@ from math import sqrt
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found: loss per sample; for classification the share correct and its standard error."""
+    """What `evaluate` found: loss per sample; for classification the share correct and its standard error; `heads` by name
+    where the network has several."""
 
     n: int
     loss: float
     accuracy: float | None = None
+    heads: dict[str, Evaluation] | None = None
 
     @property
     def standard_error(self) -> float | None:
@@ -20,6 +22,8 @@ class Evaluation:
         return None if self.accuracy is None else standard_error(self.accuracy, self.n)
 
     def __str__(self) -> str:
+        if self.heads:
+            return "; ".join([f"loss {self.loss:.4f}", *(f"{name}: {e}" for name, e in self.heads.items())])
         if self.accuracy is None:
             return f"loss {self.loss:.4f} over {self.n:,} samples"
         return f"accuracy {self.accuracy:.2%} +- {self.standard_error:.2%}, loss {self.loss:.4f} over {self.n:,} samples"

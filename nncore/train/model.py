@@ -14,41 +14,43 @@ from nncore.graph import ops
 from nncore.graph.node import Input as InputNode
 from nncore.graph.node import Node, Parameter, State, layer_scope
 from nncore.graph.plan import Layout
-from nncore.graph.tape import Executor, Memory, Position, Tape, compile_tape
+from nncore.graph.tape import Executor, Memory, Tape, compile_tape
 from nncore.nn.base import Builder, Connection, Input, Layer
-from nncore.nn.losses import MSE, CrossEntropy, Loss
+from nncore.nn.losses import Loss
 from nncore.tensor import Tensor
-from nncore.train.loop import Settings, Trainer, data_nodes, externals, measure
+from nncore.train import inference
+from nncore.train.inference import default_loss
+from nncore.train.loop import Settings, Trainer, data_nodes
 from nncore.train.metrics import Evaluation, confusion
 from nncore.train.samples import Samples, samples
 
-PREDICT_BATCH = 1000
 MODES = ("auto", "global", "feature", "unit", "none")
 
 
 class Model:
     """A network from an input to an output connection.
 
-    Args: inputs, outputs: connections; seed of the initial weights, shuffles, dropout; standardise: how samples are scaled
-    before the first layer, fixed when training starts and stored with the model: "global" or "feature" (mean 0,
-    variance 1 from the training set), "unit" (bytes / 255), "none", or "auto" (global for bytes, none for floats).
+    Args: inputs, outputs: connections, or a dict of output connections by name for several heads; seed of the initial
+    weights, shuffles, dropout; standardise: how samples are scaled before the first layer, fixed when training starts and
+    stored with the model: "global" or "feature" (mean 0, variance 1 from the training set), "unit" (bytes / 255), "none",
+    or "auto" (global for bytes, none for floats).
     """
 
     name = "model"
 
-    def __init__(self, inputs: Connection, outputs: Connection, seed: int = 0, standardise: str = "auto"):
+    def __init__(self, inputs: Connection, outputs: Connection | dict[str, Connection], seed: int = 0, standardise: str = "auto"):
         if standardise not in MODES:
             raise UsageError(f"standardise is one of {', '.join(MODES)}, got {standardise!r}")
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise UsageError(f"seed must be a whole number >= 0, got {seed!r}")
         self.inputs, self.outputs, self.seed, self.standardise = inputs, outputs, seed, standardise
-        self.layers, self._order = _layers(inputs, outputs)
+        self.layers, self._order = _layers(inputs, list(outputs.values()) if isinstance(outputs, dict) else [outputs])
         self.parameters: dict[str, Parameter] = {}
         self.states: dict[str, State] = {}
         self.layout, self.tape, self.classes = Layout(), None, None
         self.image_shape: tuple[int, ...] | None = inputs.shape or None
         self._memory: Memory | None = None
-        self._tapes: dict[tuple, Tape] = {}
+        self.tapes: dict[tuple, Tape] = {}
 
     # ---- building -------------------------------------------------------------------------------------------------
 
@@ -63,8 +65,9 @@ class Model:
         """The model's state of that name, made when first asked for."""
         return self.states.setdefault(name, State(name, shape, dtype))
 
-    def forward(self, x: Node, training: bool) -> tuple[Node, Builder]:
-        """The network applied to x, as graph nodes, and the builder with the layers' updates and penalties."""
+    def forward(self, x: Node, training: bool) -> tuple[Node | dict[str, Node], Builder]:
+        """The network applied to x, as graph nodes (a dict by name for several heads), and the builder with the layers'
+        updates and penalties."""
         builder = Builder(self.parameters, training, self.states)
         values = builder.outputs
         values[self.inputs] = x
@@ -74,6 +77,8 @@ class Model:
             label = f"{builder.number} {type(c.layer).__name__}"
             with layer_scope(label):
                 values[c] = c.layer.build(builder, *(values[i] for i in c.inputs))
+        if isinstance(self.outputs, dict):
+            return {name: values[c] for name, c in self.outputs.items()}, builder
         return values[self.outputs], builder
 
     def build(self, image_shape: tuple[int, ...]) -> Model:
@@ -83,7 +88,7 @@ class Model:
         """
         image_shape = (*image_shape, 1) if len(image_shape) == 2 else tuple(image_shape)
         if self._memory is not None:
-            self._expect(image_shape)
+            self.expect(image_shape)
             return self
         if self.image_shape is not None and tuple(self.image_shape) not in (image_shape, image_shape[:-1]):
             raise ShapeError(f"the network takes samples of shape {self.image_shape}, got {image_shape}")
@@ -105,12 +110,13 @@ class Model:
         Executor(threads=1).run([(self.initial, 1)], self._memory, {}, seed=self.seed)
         return self
 
-    def _expect(self, image_shape: tuple) -> None:
+    def expect(self, image_shape: tuple) -> None:
+        """Raises ShapeError for samples of another shape than the model was made for."""
         if image_shape != self.image_shape:
             raise ShapeError(f"the model was made for samples of shape {self.image_shape}, got {image_shape}")
 
-    def graph(self, data: Samples, batch: int, training: bool, shards: int = 1) -> tuple[Node, Node | None, Builder]:
-        """(outputs, labels or targets, builder) of one step over `data`, as graph nodes."""
+    def graph(self, data: Samples, batch: int, training: bool, shards: int = 1) -> tuple:
+        """(outputs, labels or targets, builder) of one step over `data`, as graph nodes; dicts of them for several heads."""
         with layer_scope("data"):
             classes = len(data.classes) if data.classes else 256
             x, t = data_nodes(data, batch, self.mean, self.scale, classes, shards)
@@ -150,17 +156,17 @@ class Model:
         from nncore.optim.optimizers import Adam
 
         found = samples(data)
-        if found.labels is None and found.targets is None:
+        if found.labels is None and found.targets is None and not found.heads:
             raise UsageError("training needs labels or targets: fit((x, y))")
         train, held_out = self._split(found, validation)
-        loss = loss or _default_loss(found)
+        loss = loss or default_loss(found)
         settings = Settings(epochs, batch, optimizer or Adam(), loss, options.pop("penalty", None),
                             options.pop("shards", 1), options.pop("steps", None), self.seed)
         settings.check(len(train))
         self.prepare(train)
         trainer = Trainer(self, train, settings, held_out, list(callbacks or []), **options)
         self.tape = trainer.tape
-        self._tapes.clear()
+        self.tapes.clear()
         return trainer
 
     def _split(self, data: Samples, validation) -> tuple[Samples, Samples | None]:
@@ -178,104 +184,32 @@ class Model:
     # ---- using ----------------------------------------------------------------------------------------------------
 
     def evaluate(self, data, loss: Loss | None = None, executor: Executor | None = None) -> Evaluation:
-        """Loss and, for class labels, accuracy with its standard error, over all samples of `data`."""
-        data = samples(data)
-        self._expect(data.image_shape)
-        loss = loss or _default_loss(data)
-        sums = self.state("evaluation", (4,), "f64")
+        """Loss and, for class labels, accuracy with its standard error, over all samples of `data`; of a network with
+        several heads also those of each head."""
+        return inference.evaluate(self, samples(data), loss, executor)
 
-        def build(batch):
-            z, t, _ = self.graph(data, batch, training=False)
-            value = loss(z, t)
-            value = value if loss.reduction == "mean" else ops.scale(value, c=1.0 / batch)
-            return [measure(sums, value, z, t, batch)], {}
-
-        segments = self._segments("evaluate", data, build, repr(loss))
-        self.memory.reserve({})
-        self.memory.tensor(sums).view()[:] = memoryview(bytes(32)).cast("d")
-        (executor or Executor()).run(segments, self.memory, externals(data), n_samples=len(data))
-        total, correct, count, _ = self.memory.tensor(sums).tolist()
-        counted = data.labels is not None and self._width(data) > 1
-        return Evaluation(len(data), total / count, correct / count if counted else None)
-
-    def predict(self, x, proba: bool = False, executor: Executor | None = None) -> Tensor:
-        """Classes (N,) i32, or class probabilities (N, C) with proba=True; for one output its values (N, 1).
+    def predict(self, x, proba: bool = False, executor: Executor | None = None):
+        """Classes (N,) i32, or class probabilities (N, C) with proba=True; for one output its values (N, 1); a dict of
+        these by name for several heads.
 
         x: samples with the buffer protocol or DLPack, or a split. Raises ShapeError for samples of another size.
         """
-        data = samples(x)
-        data = Samples(data.x, rows=data.rows)
-        self._expect(data.image_shape)
-        if self._width(data) == 1 or proba:
-            return self._collect("proba" if self._width(data) > 1 else "values", data, executor)
-        return self._collect("classes", data, executor)
+        return inference.collect(self, "proba" if proba else "classes", samples(x), executor)
 
-    def logits(self, x, executor: Executor | None = None) -> Tensor:
-        """The network's outputs as they are, (N, outputs)."""
-        data = samples(x)
-        self._expect(data.image_shape)
-        return self._collect("values", Samples(data.x, rows=data.rows), executor)
+    def logits(self, x, executor: Executor | None = None):
+        """The network's outputs as they are, (N, outputs); a dict of them for several heads."""
+        return inference.collect(self, "values", samples(x), executor)
 
     def confusion(self, data, executor: Executor | None = None) -> list[list[int]]:
         """Counts [true class][predicted class] over labelled samples."""
         data = samples(data)
-        classes = max(self._width(data), 2)
+        classes = max(inference.width(self, data), 2)
         return confusion(self.predict(data, executor=executor).tolist(), data.label_list(), classes)
 
     def top_k(self, data, k: int = 5, executor: Executor | None = None) -> float:
         """Share of samples whose label is among the k largest outputs; ties go to the first index. Raises UsageError
         unless 1 <= k <= outputs, or without labels."""
-        data = samples(data)
-        self._expect(data.image_shape)
-        if data.labels is None or not 1 <= k <= self._width(data):
-            raise UsageError(f"top_k needs labels and k between 1 and {self._width(data)} outputs, got k = {k}")
-        hits = self.state("evaluation.hits", (1,), "f64")
-
-        def build(batch):
-            z, t, _ = self.graph(data, batch, training=False)
-            return [ops.top_k(hits, ops.flatten(z), t, k=k)], {}
-
-        segments = self._segments("top_k", data, build, k)
-        self.memory.reserve({})
-        self.memory.tensor(hits).flat()[0] = 0.0
-        (executor or Executor()).run(segments, self.memory, externals(data), n_samples=len(data))
-        return self.memory.tensor(hits).tolist()[0] / len(data)
-
-    def _width(self, data: Samples) -> int:
-        return self.graph(Samples(data.x), 1, training=False)[0].size
-
-    def _collect(self, what: str, data: Samples, executor: Executor | None) -> Tensor:
-        """Run over all samples, a batch at a time, and put the outputs together."""
-
-        def build(batch):
-            z, *_ = self.graph(data, batch, training=False)
-            z = ops.flatten(z)
-            out = {"classes": ops.argmax, "proba": _probabilities, "values": lambda v: v}[what](z)
-            return [], {"y": out}
-
-        parts, position, executor = [], Position(), executor or Executor()
-        for tape, steps in self._segments(what, data, build):
-            for _ in range(steps):
-                executor.run([(tape, 1)], self.memory, externals(data), position, n_samples=len(data))
-                parts.append(self.memory.output(tape, "y"))
-        shape = (len(data), *parts[0].shape[1:])
-        return Tensor(shape, parts[0].dtype, b"".join(p.tobytes() for p in parts))
-
-    def _segments(self, what: str, data: Samples, build, *key) -> list[tuple[Tape, int]]:
-        """Whole batches and a tail over `data`; the tapes are kept for the next call."""
-        n = len(data)
-        size = min(PREDICT_BATCH, n)
-        found = []
-        for batch, steps in ((size, n // size), (n % size, 1)):
-            if batch:
-                signature = (what, batch, data.x.dtype, data.rows is not None, data.targets is not None, *key)
-                if signature not in self._tapes:
-                    effects, outputs = build(batch)
-                    self._tapes[signature] = compile_tape(f"{self.name}/{what}", batch, effects, outputs, self.layout)
-                found.append((self._tapes[signature], steps))
-        if self.tape is None:
-            self.tape = found[0][0]
-        return found
+        return inference.top_k(self, samples(data), k, executor)
 
     # ---- looking --------------------------------------------------------------------------------------------------
 
@@ -362,7 +296,7 @@ class Sequential(Model):
         super().__init__(start, x, seed, standardise)
 
 
-def _layers(inputs: Connection, outputs: Connection) -> tuple[list[Layer], list[Connection]]:
+def _layers(inputs: Connection, outputs: list[Connection]) -> tuple[list[Layer], list[Connection]]:
     """Layers and connections from input to output, in topological order."""
     order, seen = [], set()
 
@@ -378,7 +312,8 @@ def _layers(inputs: Connection, outputs: Connection) -> tuple[list[Layer], list[
             visit(i)
         order.append(c)
 
-    visit(outputs)
+    for c in outputs:
+        visit(c)
     if not order:
         raise UsageError("the network has no layer")
     layers: list[Layer] = []
@@ -386,15 +321,6 @@ def _layers(inputs: Connection, outputs: Connection) -> tuple[list[Layer], list[
         if not any(c.layer is known for known in layers):
             layers.append(c.layer)
     return layers, order
-
-
-def _probabilities(z: Node) -> Node:
-    # A network that ends in Softmax gives probabilities already.
-    return z if z.op is ops.softmax else ops.softmax(z)
-
-
-def _default_loss(data: Samples) -> Loss:
-    return CrossEntropy() if data.labels is not None else MSE()
 
 
 def load(path) -> Model:

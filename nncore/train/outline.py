@@ -14,6 +14,7 @@ from nncore.graph.autodiff import add_all, gradients
 from nncore.graph.node import Input as InputNode
 from nncore.graph.node import Leaf, Node, Parameter, layer_scope, topological
 from nncore.nn.base import Builder, Connection
+from nncore.nn.losses import MultiTask
 
 HEADINGS = ("#", "layer", "from", "output", "parameters", "MFLOP", "activation kB")
 
@@ -124,7 +125,9 @@ def outline(model, backward: bool = False, loss=None) -> dict:
              for c in model._order for i in c.inputs]
     if backward:
         cards.append(_card("loss", repr(loss) if loss else "1/2 |y|^2", ()))
-        edges.append({"from": names[model.outputs], "to": "loss", "shape": list(z.shape[1:]), "phase": "forward"})
+        heads = list(model.outputs.values()) if isinstance(model.outputs, dict) else [model.outputs]
+        edges += [{"from": names[c], "to": "loss", "shape": list(builder.outputs[c].shape[1:]), "phase": "forward"}
+                  for c in heads]
         trained = {card["id"] for card in cards if card["backward"]} | {"loss"}
         edges += [{**e, "phase": "backward"} for e in edges if e["from"] in trained and e["to"] in trained]
     return {"title": f"{model.name}, {model.parameter_count:,} parameters", "cards": cards, "edges": edges}
@@ -141,20 +144,23 @@ def _take(sweep: list[Node], number: int) -> tuple[list[Node], list[Node]]:
     return mine, [n for n in sweep if n.layer.split(" ")[0] != str(number)]
 
 
-def _backward(model, builder: Builder, z: Node, loss) -> list[Node]:
+def _backward(model, builder: Builder, z, loss) -> list[Node]:
     """The ops that compute the gradients, in the order of the sweep."""
-    flat = ops.flatten(z)
     with layer_scope("loss"):
-        if loss is None:
-            total = ops.sum_squares(flat, scale=0.5)
-        else:
-            kind = "i32" if loss.by_label else "real"
-            shape = flat.shape[:1] if loss.by_label else flat.shape
-            total = loss(z, InputNode("t", shape, kind, 2))
+        heads = z if isinstance(z, dict) else {"": z}
+        losses = loss.losses if isinstance(loss, MultiTask) else dict.fromkeys(heads, loss)
+        total = add_all([_loss(losses[name], ops.flatten(zh), i) for i, (name, zh) in enumerate(heads.items())])
         total = add_all([total, *builder.penalties])
     grads = gradients(total, list(model.parameters.values()))
     forward = {id(n) for n in topological([total])}
     return [n for n in topological(list(grads.values())) if n.op is not None and id(n) not in forward]
+
+
+def _loss(loss, z: Node, number: int) -> Node:
+    if loss is None:
+        return ops.sum_squares(z, scale=0.5)
+    by_label = loss.by_label
+    return loss(z, InputNode(f"t{number}", z.shape[:1] if by_label else z.shape, "i32" if by_label else "real", 2 + number))
 
 
 def _line(n: Node) -> str:

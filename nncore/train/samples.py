@@ -9,16 +9,20 @@ from nncore._ffi import ffi, lib
 from nncore.errors import DataError, ShapeError, UsageError
 from nncore.tensor import Tensor
 
+MAX_HEADS = 6  # externals of a tape, less images and rows
+
 
 @dataclass(frozen=True)
 class Samples:
-    """x (N, ...) u8 or f32; labels (N,) u8 or targets (N, T) f32, or neither; rows: the samples that count, None for all."""
+    """x (N, ...) u8 or f32; labels (N,) u8 or targets (N, T) f32, or neither, or `heads`, either by name; rows: the samples
+    that count, None for all."""
 
     x: Tensor
     labels: Tensor | None = None
     targets: Tensor | None = None
     classes: tuple[str, ...] | None = None
     rows: Tensor | None = None
+    heads: dict[str, Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.rows if self.rows is not None else self.x)
@@ -63,7 +67,8 @@ class Samples:
 def samples(data) -> Samples:
     """Samples from what a user has: a data split, (x, y), or x alone.
 
-    y of whole numbers (u8, i32, i64) are class labels, y of floats are targets. Raises ShapeError, DataError.
+    y of whole numbers (u8, i32, i64) are class labels, y of floats are targets; a dict of them by name is for a network
+    with several heads. Raises ShapeError, DataError.
     """
     if isinstance(data, Samples):
         return data
@@ -71,12 +76,18 @@ def samples(data) -> Samples:
         labels = None if data.labels is None else Tensor.from_any(data.labels)
         names = getattr(data, "classes", None)
         return _checked(Samples(_values(data.images), labels, None, tuple(names) if names else None))
+    if isinstance(data, tuple) and len(data) == 2 and isinstance(data[1], dict):
+        return _checked(Samples(_values(data[0]), heads={name: _answers(y) for name, y in data[1].items()}))
     if isinstance(data, tuple) and len(data) == 2:
-        x, y = _values(data[0]), Tensor.from_any(data[1])
-        if y.dtype in ("f32", "f64"):
-            return _checked(Samples(x, None, _rows(_as_f32(y))))
-        return _checked(Samples(x, _as_labels(y)))
+        x, y = _values(data[0]), _answers(data[1])
+        return _checked(Samples(x, y) if y.dtype == "u8" else Samples(x, None, y))
     return _checked(Samples(_values(data)))
+
+
+def _answers(y) -> Tensor:
+    """Labels (N,) u8 from whole numbers, targets (N, T) f32 from floats."""
+    y = Tensor.from_any(y)
+    return _rows(_as_f32(y)) if y.dtype in ("f32", "f64") else _as_labels(y)
 
 
 def _rows(y: Tensor) -> Tensor:
@@ -112,12 +123,15 @@ def _as_labels(y: Tensor) -> Tensor:
 
 
 def _checked(s: Samples) -> Samples:
-    for name, y in (("labels", s.labels), ("targets", s.targets)):
+    heads = s.heads or {}
+    if len(heads) > MAX_HEADS:
+        raise UsageError(f"{len(heads)} heads; at most {MAX_HEADS}")
+    for name, y in (("labels", s.labels), ("targets", s.targets), *heads.items()):
         if y is not None and len(y) != len(s.x):
             raise ShapeError(f"{len(s.x)} samples but {len(y)} {name}")
     if not len(s.x):
         raise UsageError("no samples: there is nothing to learn from or to predict")
-    for name, t in (("sample", s.x), ("target", s.targets)):
+    for name, t in (("sample", s.x), ("target", s.targets), *heads.items()):
         if t is not None and t.dtype == "f32":
             bad = lib.nn_find_nonfinite(ffi.cast("float *", t.pointer), t.nbytes // 4)
             if bad >= 0:

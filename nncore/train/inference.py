@@ -1,0 +1,135 @@
+"""Using a network: evaluation, prediction, top-k, over data of any length, a batch at a time.
+
+The tapes are kept with the model, by what they compute and for which batch. Several heads: everything is a dict by name.
+"""
+
+from __future__ import annotations
+
+from nncore.errors import UsageError
+from nncore.graph import ops
+from nncore.graph.node import Node
+from nncore.graph.tape import Executor, Position, Tape, compile_tape
+from nncore.nn.losses import MSE, CrossEntropy, Loss, MultiTask
+from nncore.tensor import Tensor
+from nncore.train.loop import counts_correct, externals, measure
+from nncore.train.metrics import Evaluation
+from nncore.train.samples import Samples
+
+PREDICT_BATCH = 1000
+_ZEROS = bytes(32)
+
+
+def default_loss(data: Samples) -> Loss:
+    """CrossEntropy for labels, MSE for targets, head by head."""
+    if data.heads:
+        return MultiTask({name: CrossEntropy() if y.dtype == "u8" else MSE() for name, y in data.heads.items()})
+    return CrossEntropy() if data.labels is not None else MSE()
+
+
+def evaluate(model, data: Samples, loss: Loss | None, executor: Executor | None) -> Evaluation:
+    """Loss and accuracy over all samples, and of each head where there are several."""
+    model.expect(data.image_shape)
+    loss = loss or default_loss(data)
+    losses = loss.losses if isinstance(loss, MultiTask) else {"": loss}
+    sums = {head: model.state(f"evaluation{head and '.'}{head}", (4,), "f64") for head in losses}
+    counted = {}
+
+    def build(batch):
+        z, t, _ = model.graph(data, batch, training=False)
+        effects = []
+        for head, one in losses.items():
+            zh, th = (z[head], t[head]) if head else (z, t)
+            value = one(zh, th)
+            value = value if one.reduction == "mean" else ops.scale(value, c=1.0 / batch)
+            effects.append(measure(sums[head], value, zh, th, batch))
+            counted[head] = counts_correct(zh, th)
+        return effects, {}
+
+    parts = segments(model, "evaluate", data, build, repr(loss))
+    if not counted:  # the tapes were kept from an earlier call
+        build(1)
+    model.memory.reserve({})
+    for s in sums.values():
+        model.memory.tensor(s).view()[:] = memoryview(_ZEROS).cast("d")
+    (executor or Executor()).run(parts, model.memory, externals(data), n_samples=len(data))
+    found = {}
+    for head, s in sums.items():
+        total, correct, count, _ = model.memory.tensor(s).tolist()
+        found[head] = Evaluation(len(data), total / count, correct / count if counted[head] else None)
+    if not isinstance(loss, MultiTask):
+        return found[""]
+    return Evaluation(len(data), sum(loss.weights[h] * e.loss for h, e in found.items()), None, found)
+
+
+def collect(model, what: str, data: Samples, executor: Executor | None) -> Tensor | dict[str, Tensor]:
+    """The outputs over all samples: "classes", "proba" or "values"; one output gives its values in any case."""
+    model.expect(data.image_shape)
+    data = Samples(data.x, rows=data.rows)
+
+    def build(batch):
+        z, *_ = model.graph(data, batch, training=False)
+        heads = z if isinstance(z, dict) else {"": z}
+        return [], {head: _answer(what, ops.flatten(zh)) for head, zh in heads.items()}
+
+    parts: dict[str, list[Tensor]] = {}
+    position, executor = Position(), executor or Executor()
+    for tape, steps in segments(model, what, data, build):
+        for _ in range(steps):
+            executor.run([(tape, 1)], model.memory, externals(data), position, n_samples=len(data))
+            for head in tape.outputs:
+                parts.setdefault(head, []).append(model.memory.output(tape, head))
+    found = {head: Tensor((len(data), *ts[0].shape[1:]), ts[0].dtype, b"".join(t.tobytes() for t in ts))
+             for head, ts in parts.items()}
+    return found if isinstance(model.outputs, dict) else found[""]
+
+
+def _answer(what: str, z: Node) -> Node:
+    if what == "values" or z.shape[1] == 1:
+        return z
+    if what == "classes":
+        return ops.argmax(z)
+    return z if z.op is ops.softmax else ops.softmax(z)  # a network that ends in Softmax gives probabilities already
+
+
+def top_k(model, data: Samples, k: int, executor: Executor | None) -> float:
+    """Share of samples whose label is among the k largest outputs."""
+    model.expect(data.image_shape)
+    if data.labels is None or not 1 <= k <= width(model, data):
+        raise UsageError(f"top_k needs labels and k between 1 and {width(model, data)} outputs, got k = {k}")
+    hits = model.state("evaluation.hits", (1,), "f64")
+
+    def build(batch):
+        z, t, _ = model.graph(data, batch, training=False)
+        return [ops.top_k(hits, ops.flatten(z), t, k=k)], {}
+
+    parts = segments(model, "top_k", data, build, k)
+    model.memory.reserve({})
+    model.memory.tensor(hits).flat()[0] = 0.0
+    (executor or Executor()).run(parts, model.memory, externals(data), n_samples=len(data))
+    return model.memory.tensor(hits).tolist()[0] / len(data)
+
+
+def width(model, data: Samples) -> int:
+    """Number of outputs of a network with one head. Raises UsageError for several."""
+    z, *_ = model.graph(Samples(data.x), 1, training=False)
+    if isinstance(z, dict):
+        raise UsageError(f"the network has the heads {', '.join(z)}: look at the one you mean in what predict gives")
+    return z.size
+
+
+def segments(model, what: str, data: Samples, build, *key) -> list[tuple[Tape, int]]:
+    """Whole batches and a tail over `data`; the tapes are kept for the next call."""
+    n = len(data)
+    size = min(PREDICT_BATCH, n)
+    found = []
+    for batch, steps in ((size, n // size), (n % size, 1)):
+        if batch:
+            signature = (what, batch, data.x.dtype, data.rows is not None, data.targets is not None, *key)
+            if signature not in model.tapes:
+                effects, outputs = build(batch)
+                model.tapes[signature] = compile_tape(f"{model.name}/{what}", batch, effects, outputs, model.layout)
+            found.append((model.tapes[signature], steps))
+    if model.tape is None:
+        model.tape = found[0][0]
+    return found
+
