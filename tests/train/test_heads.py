@@ -10,7 +10,7 @@ from nncore.graph.node import State
 from nncore.nn.base import Builder
 from tests.gradcheck import check
 
-DATA = nn.data.glyphs(600, 200)
+DATA = nn.data.glyphs(2000, 200)
 
 
 def targets(split):
@@ -28,7 +28,7 @@ def network(seed=0):
 
 def fitted(**options):
     model = network()
-    model.fit((DATA.train.images, targets(DATA.train)), epochs=20, batch=20, optimizer=nn.Adam(nn.OneCycle(5e-3)), **options)
+    model.fit((DATA.train.images, targets(DATA.train)), epochs=10, batch=50, optimizer=nn.Adam(nn.OneCycle(5e-3)), **options)
     return model
 
 
