@@ -15,7 +15,7 @@
 enum {
     NN_NUMERICS_ID = 1,  /* raised whenever any bit of math mode f32 changes; stored in every checkpoint */
     NN_MAX_ARGS = 12,
-    NN_MAX_DIMS = 8,
+    NN_MAX_DIMS = 16,
     NN_MAX_SCALARS = 16,
     NN_MAX_EXTERNALS = 8,
     NN_MAX_THREADS = 64
@@ -97,6 +97,14 @@ typedef enum nn_opcode {
     NN_OP_SOFTMAX_BWD,     /* dx = y (dy - sum_j dy_j y_j). dx dy y; N C */
     NN_OP_LOG_SOFTMAX_FWD, /* y = x - max - log(sum exp(x - max)). y x; N C */
     NN_OP_LOG_SOFTMAX_BWD, /* dx = dy - exp(y) sum_j dy_j. dx dy y; N C */
+    /* pool.c; windows (R, S), strides (sh, sw), padding (ph, pw) left out; y (N, P, Q, C) of x (N, H, W, C), P =
+     * (H + 2 ph - R) / sh + 1. dims of all: N H W C R S sh sw ph pw. index holds the tap r S + s, u8 if R S <= 256, else i32 */
+    NN_OP_MAX_POOL_FWD, /* y = max over the window, index = its first tap. y index x */
+    NN_OP_MAX_POOL_BWD, /* dx = sum of dy over windows whose maximum it was, (p, q) ascending. dx dy index */
+    NN_OP_AVG_POOL_FWD, /* y = (1 / n) sum, n taps inside the image. y x */
+    NN_OP_AVG_POOL_BWD, /* dx = sum over windows of dy / n, (p, q) ascending. dx dy */
+    NN_OP_L2_POOL_FWD,  /* y = sqrt(sum of squares). y x */
+    NN_OP_L2_POOL_BWD,  /* dx = x sum over windows of dy / y, 0 where y = 0. dx dy x y */
     /* loss.c; one loss per row (N), and dz = scale dloss/dz computed along with it */
     NN_OP_SOFTMAX_XENT,   /* loss = logsumexp(z) - z[t]. loss dz z labels; N C; scale */
     NN_OP_SQUARED_ERROR,  /* loss = f sum_j (z - t)^2: f = 1/2 SquaredError, 1/C MSE. loss dz z t; N C; scale f */

@@ -4,6 +4,7 @@
 #include "elementwise.c"
 #include "activation.c"
 #include "softmax.c"
+#include "pool.c"
 #include "loss.c"
 #include "gather.c"
 #include "dropout.c"

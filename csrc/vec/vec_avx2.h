@@ -80,6 +80,12 @@ V_INLINE vint vi_sra_(vint a, vint shifted, int left)
 V_INLINE vint v_toint(vreal a) { return vi_sub(v_bits(v_add(a, v_set1(V_MAGIC))), v_bits(v_set1(V_MAGIC))); }
 V_INLINE vreal v_fromint(vint a) { return v_sub(v_frombits(vi_add(a, v_bits(v_set1(V_MAGIC)))), v_set1(V_MAGIC)); }
 V_INLINE vreal v_from_bytes(__m128i b) { return _mm256_cvtepi32_pd(_mm_cvtepu8_epi32(b)); }
+V_INLINE int64_t v_to_bytes(vint a)
+{
+    __m256i low = _mm256_permutevar8x32_epi32(a, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6));
+    __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(low), _mm256_castsi256_si128(low));
+    return _mm_cvtsi128_si64(_mm_packus_epi16(words, words));
+}
 V_INLINE __m128i v_half_mask(vmask m) /* the low 32 bits of each lane */
 {
     __m256i low = _mm256_permutevar8x32_epi32(V_TO_BITS(m), _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6));
@@ -96,6 +102,11 @@ V_INLINE vmask v_tail(int64_t n) { return vi_gt(vi_set1((lane_int)n), _mm256_set
 V_INLINE vint v_toint(vreal a) { return _mm256_cvtps_epi32(a); }
 V_INLINE vreal v_fromint(vint a) { return _mm256_cvtepi32_ps(a); }
 V_INLINE vreal v_from_bytes(__m128i b) { return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(b)); }
+V_INLINE int64_t v_to_bytes(vint a)
+{
+    __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    return _mm_cvtsi128_si64(_mm_packus_epi16(words, words));
+}
 V_INLINE vreal v_load_f32(const float *p) { return v_load(p); }
 V_INLINE vreal v_load_f32_m(const float *p, vmask m) { return v_load_m(p, m); }
 V_INLINE void v_store_f32(float *p, vreal v) { v_store(p, v); }
@@ -108,9 +119,26 @@ V_INLINE vreal v_load_u8(const uint8_t *p)
     memcpy(&bytes, p, VW);
     return v_from_bytes(_mm_cvtsi64_si128(bytes));
 }
+/* Bytes of a tail go in pieces of 8, 4, 2 and 1: a copy of unknown length would be a call. */
 V_INLINE vreal v_load_u8_m(const uint8_t *p, int64_t n)
 {
-    uint64_t bytes = 0;
-    for (int64_t i = 0; i < n; i++) bytes |= (uint64_t)p[i] << (8 * i);
-    return v_from_bytes(_mm_cvtsi64_si128((int64_t)bytes));
+    uint64_t bytes = 0, piece = 0;
+    int64_t at = 0;
+    if (n & 4) memcpy(&bytes, p, 4), at = 4;
+    if (n & 2) memcpy(&piece, p + at, 2), bytes |= piece << (8 * at), at += 2;
+    if (n & 1) bytes |= (uint64_t)p[at] << (8 * at);
+    return n & 8 ? v_load_u8(p) : v_from_bytes(_mm_cvtsi64_si128((int64_t)bytes));
+}
+V_INLINE void v_store_u8(uint8_t *p, vint a)
+{
+    int64_t bytes = v_to_bytes(a);
+    memcpy(p, &bytes, VW);
+}
+V_INLINE void v_store_u8_m(uint8_t *p, int64_t n, vint a)
+{
+    int64_t bytes = v_to_bytes(a);
+    if (n & 8) memcpy(p, &bytes, 8);
+    if (n & 4) memcpy(p, &bytes, 4), p += 4, bytes >>= 32;
+    if (n & 2) memcpy(p, &bytes, 2), p += 2, bytes >>= 16;
+    if (n & 1) *p = (uint8_t)bytes;
 }

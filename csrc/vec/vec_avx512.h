@@ -88,6 +88,8 @@ V_INLINE vint v_toint(vreal a) { return _mm512_cvtpd_epi64(a); }
 V_INLINE vreal v_fromint(vint a) { return _mm512_cvtepi64_pd(a); }
 V_INLINE vreal v_from_bytes(__m128i b) { return _mm512_cvtepi32_pd(_mm256_cvtepu8_epi32(b)); }
 V_INLINE vreal v_load_u8(const uint8_t *p) { return v_from_bytes(_mm_loadl_epi64((const __m128i *)(const void *)p)); }
+V_INLINE __m128i v_to_bytes(vint a) { return _mm512_cvtepi64_epi8(a); }
+V_INLINE void v_store_u8(uint8_t *p, vint a) { _mm_storel_epi64((__m128i *)(void *)p, v_to_bytes(a)); }
 V_INLINE vreal v_load_f32(const float *p) { return _mm512_cvtps_pd(_mm256_loadu_ps(p)); }
 V_INLINE vreal v_load_f32_m(const float *p, vmask m) { return _mm512_cvtps_pd(_mm256_maskz_loadu_ps(m, p)); }
 V_INLINE void v_store_f32(float *p, vreal v) { _mm256_storeu_ps(p, _mm512_cvtpd_ps(v)); }
@@ -97,6 +99,8 @@ V_INLINE vint v_toint(vreal a) { return _mm512_cvtps_epi32(a); }
 V_INLINE vreal v_fromint(vint a) { return _mm512_cvtepi32_ps(a); }
 V_INLINE vreal v_from_bytes(__m128i b) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(b)); }
 V_INLINE vreal v_load_u8(const uint8_t *p) { return v_from_bytes(_mm_loadu_si128((const __m128i *)(const void *)p)); }
+V_INLINE __m128i v_to_bytes(vint a) { return _mm512_cvtepi32_epi8(a); }
+V_INLINE void v_store_u8(uint8_t *p, vint a) { _mm_storeu_si128((__m128i *)(void *)p, v_to_bytes(a)); }
 V_INLINE vreal v_load_f32(const float *p) { return v_load(p); }
 V_INLINE vreal v_load_f32_m(const float *p, vmask m) { return v_load_m(p, m); }
 V_INLINE void v_store_f32(float *p, vreal v) { v_store(p, v); }
@@ -105,4 +109,8 @@ V_INLINE void v_store_f32_m(float *p, vmask m, vreal v) { v_store_m(p, m, v); }
 V_INLINE vreal v_load_u8_m(const uint8_t *p, int64_t n)
 {
     return v_from_bytes(_mm_maskz_loadu_epi8((__mmask16)((1u << n) - 1u), p));
+}
+V_INLINE void v_store_u8_m(uint8_t *p, int64_t n, vint a)
+{
+    _mm_mask_storeu_epi8(p, (__mmask16)((1u << n) - 1u), v_to_bytes(a));
 }

@@ -146,3 +146,19 @@ V_INLINE vreal v_load_u8(const uint8_t *p)
     return vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(bytes))))));
 #endif
 }
+V_INLINE void v_store_u8_m(uint8_t *p, int64_t n, vint a)
+{
+    lane_int lane[VW];
+    V_I(vst1q)(lane, a);
+    for (int i = 0; i < VW && i < n; i++) p[i] = (uint8_t)lane[i];
+}
+V_INLINE void v_store_u8(uint8_t *p, vint a)
+{
+#if NN_REAL_IS_DOUBLE
+    v_store_u8_m(p, VW, a);
+#else
+    uint16x4_t words = vmovn_u32(vreinterpretq_u32_s32(a));
+    uint32_t bytes = vget_lane_u32(vreinterpret_u32_u8(vmovn_u16(vcombine_u16(words, words))), 0);
+    memcpy(p, &bytes, VW);
+#endif
+}

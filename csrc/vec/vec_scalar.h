@@ -127,6 +127,11 @@ V_INLINE vreal v_rint(vreal a)
 
 V_INLINE vreal v_load_u8(const uint8_t *p) { return *p; }
 V_INLINE vreal v_load_u8_m(const uint8_t *p, int64_t n) { return n > 0 ? *p : 0; }
+V_INLINE void v_store_u8(uint8_t *p, vint a) { *p = (uint8_t)a; }
+V_INLINE void v_store_u8_m(uint8_t *p, int64_t n, vint a)
+{
+    if (n > 0) *p = (uint8_t)a;
+}
 V_INLINE vreal v_load_f32(const float *p) { return *p; }
 V_INLINE vreal v_load_f32_m(const float *p, vmask m) { return m ? *p : 0; }
 V_INLINE void v_store_f32(float *p, vreal v) { *p = (float)v; }

@@ -134,7 +134,7 @@ static void memory(void)
 {
     real in[VW + 2], out[VW + 2];
     float narrow[VW + 2], narrow_out[VW + 2];
-    uint8_t bytes[VW];
+    uint8_t bytes[VW], bytes_out[VW + 2];
     for (int i = 0; i < VW + 2; i++) in[i] = hard(), narrow[i] = (float)(next_u64() >> 40) / 3;
     for (int i = 0; i < VW; i++) bytes[i] = (uint8_t)next_u64();
     for (int n = 0; n <= VW; n++) {
@@ -147,10 +147,13 @@ static void memory(void)
         v_store_f32_m(narrow_out + 1, m, v_load_f32(narrow + 1));
         v_store(pixels, v_load_u8_m(bytes, n));
         v_store(pixels_all, v_load_u8(bytes));
+        memset(bytes_out, 77, sizeof bytes_out);
+        v_store_u8_m(bytes_out + 1, n, v_toint(v_load_u8(bytes)));
         for (int i = -1; i <= VW; i++) {
             int inside = i >= 0 && i < n;
             CHECK(same(out[i + 1], inside ? in[i + 1] : 77), "store of %d at %d", n, i);
             CHECK(narrow_out[i + 1] == (inside ? narrow[i + 1] : 77), "narrow store of %d at %d", n, i);
+            CHECK(bytes_out[i + 1] == (inside ? bytes[i] : 77), "bytes store of %d at %d", n, i);
             if (i < 0 || i == VW) continue;
             CHECK(same(wide[i], inside ? (real)narrow[i + 1] : 0), "narrow load of %d at %d", n, i);
             CHECK(same(pixels[i], inside ? (real)bytes[i] : 0), "bytes of %d at %d", n, i);
@@ -160,7 +163,9 @@ static void memory(void)
         for (int i = n; i < VW; i++) CHECK(same(out[i + 1], 0), "masked lane %d of %d", i, n);
     }
     v_store_f32(narrow_out + 1, v_load_f32(narrow + 1));
+    v_store_u8(bytes_out, v_toint(v_load_u8(bytes)));
     for (int i = 0; i < VW; i++) CHECK(narrow_out[i + 1] == narrow[i + 1], "narrow %d", i);
+    for (int i = 0; i < VW; i++) CHECK(bytes_out[i] == bytes[i], "byte out %d", i);
 }
 
 /* R3's definition in sixteen scalars. */
