@@ -41,6 +41,7 @@ typedef struct nn_call {
     const nn_run *run;
     nn_fault *fault;
     int32_t is_double; /* real is double */
+    int32_t pass;      /* for kernels of several passes, which their driver counts */
 } nn_call;
 
 /* A kernel is serial, over elements, rows or chunks [begin, end) as its op file says. */

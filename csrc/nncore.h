@@ -17,7 +17,7 @@ enum {
     NN_MAX_ARGS = 12,
     NN_MAX_DIMS = 16,
     NN_MAX_SCALARS = 16,
-    NN_MAX_EXTERNALS = 8,
+    NN_MAX_EXTERNALS = 12,
     NN_MAX_THREADS = 64
 };
 
@@ -125,6 +125,15 @@ typedef enum nn_opcode {
     NN_OP_GATHER_TARGETS,/* t[r,j] = targets[row,j], float to real. t targets rows?; N D */
     /* dropout.c; the mask comes from the counter RNG, so backward is the same op on dy */
     NN_OP_DROPOUT,       /* y = keep ? x (1 / (1 - p)) : 0, keep by (seed, layer, step, element). y x; N D layer per_step; p */
+    /* batch_norm.c; rows are samples, or samples and pixels; statistics of each shard, of N / shards rows. work is scratch */
+    NN_OP_BATCH_NORM_FWD,       /* y = (x - mean) gamma? / sqrt(var + eps) + beta?, mean and biased var of the rows.
+                                   y mean var work x gamma? beta?; N C shards chunk; eps */
+    NN_OP_BATCH_NORM_FIXED_FWD, /* the same with given statistics. y x mean? var gamma? beta?; N C; eps */
+    NN_OP_BATCH_NORM_BWD,       /* dx = a (dy - dbeta / n - z dgamma / n), z = (x - mean) / sqrt(var + eps), or a dy if fixed;
+                                   dgamma = sum dy z, dbeta = sum dy. dx dgamma dbeta work dy x mean var gamma?;
+                                   N C shards chunk fixed; eps */
+    NN_OP_RUNNING_STATS,        /* r = (1 - m) r + m s, s the shards' mean of mean and of var n / (n - 1).
+                                   mean! var! batch_mean batch_var; C shards n; m */
     /* optimizer.c; the rates are f64 tensors of one element. State below 2^-126 in magnitude becomes +0 */
     NN_OP_SGD,       /* w -= rate g. w! g rate; n */
     NN_OP_MOMENTUM,  /* v = mu v - rate g; w += v. w! v! g rate mu; n */

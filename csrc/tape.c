@@ -117,7 +117,7 @@ static int32_t execute(const execution *e, const nn_team *team, int64_t segment,
     resolve(tape, in, e->run, arg, nbytes);
     int32_t is_double = tape->real == NN_F64;
     nn_call c = {arg, nbytes, in->dim, in->scalar, team, is_double ? e->kernels->f64 : e->kernels->f32,
-                 e->kernels->f64, e->run, e->fault, is_double};
+                 e->kernels->f64, e->run, e->fault, is_double, 0};
     double enter = e->run->seconds && segment == 0 && team->rank == 0 ? seconds_now() : 0;
     nn_op_fn *const *reference = e->kernels->reference[is_double];
     if (reference && reference[in->op]) {

@@ -21,6 +21,7 @@ _HOMES = {
                         "Softplus Step Tanh",
     "nncore.nn.losses": "AbsoluteError BinaryCrossEntropy CrossEntropy Hinge Huber LogisticLoss MSE MultiHinge MultiTask "
                         "PerceptronCriterion SquaredError",
+    "nncore.nn.norm": "BatchNorm",
     "nncore.nn.pool": "AvgPool2D GlobalAvgPool2D L2Pool2D MaxPool2D",
     "nncore.optim.optimizers": "AdaDelta AdaGrad Adam AdamW Momentum Nesterov RMSProp SGD",
     "nncore.optim.regularizers": "L1 L2",

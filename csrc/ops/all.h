@@ -8,6 +8,7 @@
 #include "loss.c"
 #include "gather.c"
 #include "dropout.c"
+#include "batch_norm.c"
 #include "optimizer.c"
 #include "schedule.c"
 #include "init.c"

@@ -1,0 +1,224 @@
+"""Normalising layers in training and prediction: statistics, files, resumption, what is refused."""
+
+import random
+from array import array
+from statistics import fmean, variance
+
+import pytest
+
+import nncore as nn
+from nncore._ffi import isa_levels, lib
+from nncore.bench.cases import Call, given, made
+from nncore.graph.ops.norm import chunk_rows
+from nncore.tensor import Tensor
+from nncore.train.checkpoint import load_checkpoint, save_checkpoint
+from tests.clouds import blobs
+from tests.harness import run_op
+
+LEVELS = [level for level, runs in isa_levels().items() if runs and level != "reference"]  # its plain loop is less accurate
+
+
+def network(seed=0, **options):
+    return nn.Sequential([nn.Dense(8), nn.BatchNorm(**options), nn.ReLU(), nn.Dense(3)], seed=seed)
+
+
+def running(model, layer=1):
+    return [model.memory.tensor(model.states[f"{layer}.running_{k}"]).tolist() for k in ("mean", "var")]
+
+
+def forward(x, N, C, shards=1, isa="best", real="f32", gamma=None, beta=None):
+    """(y, mean, var) of one training step over x (N, C)."""
+    chunk = chunk_rows(C)
+    work = shards * C * (2 * -(-(N // shards) // chunk) + 1)
+    stats = [made(shards * C), made(shards * C), made(work)]
+    parameters = [given(v) if v else None for v in (gamma, beta)]
+    return run_op("batch_norm_fwd", Call([made(N * C), *stats, given(x), *parameters], (N, C, shards, chunk), (1e-5,)), isa,
+                  real=real)[:3]
+
+
+# ---- the op ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("isa", LEVELS)
+@pytest.mark.parametrize("sigmas", [4096, 65536])
+def test_a_large_mean_costs_what_the_rounding_of_the_data_costs(sigmas, isa):
+    """numerics.md E3: sum x^2 - n mean^2 in float32 gives garbage from 256 deviations on. Here the mean is one rounding away,
+    half a unit of the last place, and the variance of the data as stored keeps its digits: cases/norm.py bounds its relative
+    error by 2 sqrt(D / S) K u = 2e-4 with K = 760 for the one chunk of 3000 rows and D <= 6 S, rarely reached."""
+    rng, N = random.Random(3), 3000
+    x = list(array("f", (sigmas + rng.gauss(0, 1) for _ in range(N))))
+    mean = sum(v - sigmas for v in x) / N
+    var = sum((v - sigmas - mean) ** 2 for v in x) / N
+    y, m, v = forward(x, N, 1, isa=isa)
+    rounding = sigmas * 2.0**-24 + 1e-5
+    assert abs(m[0] - (sigmas + mean)) <= rounding
+    assert abs(v[0] - var) <= 1e-5 * var
+    assert abs(sum(y)) / N <= 1.01 * rounding and all(abs(e) < 5 for e in y)
+
+
+def test_a_constant_channel_has_variance_zero():
+    N, x = 500, [[0.1, -3e7, 0.0, i % 2] for i in range(500)]
+    y, mean, var = forward([v for row in x for v in row], N, 4, beta=[0.5] * 4)
+    assert list(mean) == list(array("f", [0.1, -3e7, 0.0, 0.5])) and list(var) == [0, 0, 0, 0.25]
+    assert set(y[0::4]) == set(y[1::4]) == set(y[2::4]) == {0.5}
+
+
+@pytest.mark.parametrize("isa", LEVELS)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_a_value_that_is_not_finite_spoils_its_channel_and_shard_alone(bad, isa):
+    rng = random.Random(1)
+    for at in (0, 40 * 5 + 2, 79 * 5 + 2):
+        x = list(array("f", (rng.gauss(0, 1) for _ in range(160 * 5))))
+        clean, *_ = forward(x, 160, 5, 2, isa)
+        x[at] = bad
+        y, *_ = forward(x, 160, 5, 2, isa)
+        for i, (a, b) in enumerate(zip(y, clean, strict=True)):
+            assert a != a if i < 80 * 5 and i % 5 == at % 5 else a == b
+
+
+def test_moments_of_the_output():
+    """Every channel of every shard comes out with mean 0 and variance var / (var + eps): what the layer is for."""
+    rng, N, C = random.Random(5), 4000, 3
+    x = list(array("f", (rng.gauss(3 * (i % C), 1 + i % C) for i in range(N * C))))
+    y, _, var = forward(x, N, C, 2)
+    for s in range(2):
+        for j in range(C):
+            column = y[s * N // 2 * C + j : (s + 1) * N // 2 * C : C]
+            mean = sum(column) / len(column)
+            # mean's rounding, below 6 u after the division by a deviation of at least 1, and y's own, which average
+            assert abs(mean) <= 8 * 2.0**-24
+            # gamma_k of a variance of 1, k < 600
+            assert sum((v - mean) ** 2 for v in column) / len(column) == pytest.approx(
+                var[s * C + j] / (var[s * C + j] + 1e-5), rel=600 * 2.0**-24)
+
+
+# ---- running statistics --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shards", [1, 2, 4])
+def test_running_statistics_follow_the_formula(shards):
+    """Three steps of rate 0, so that only the statistics move: r <- 3/4 r + 1/4 s, s the average over the shards of the mean
+    and of the unbiased variance. Values are multiples of 1/4: sums are exact, which leaves 3 and 6 roundings a step."""
+    rng, n = random.Random(2), 16
+    x = [[rng.randrange(-8, 9) / 4 for _ in range(2)] for _ in range(n)]
+    model = nn.Sequential([nn.BatchNorm(momentum=0.25), nn.Dense(2)], seed=5)
+    data = Tensor((n, 2), "f32", array("f", (v for row in x for v in row))), Tensor((n,), "u8", bytes(n))
+    model.fit(data, epochs=3, batch=n, optimizer=nn.SGD(0.0), shards=shards)
+    mean, var = [0.0, 0.0], [1.0, 1.0]
+    for epoch in range(3):
+        seen = [x[lib.nn_shuffle(5, epoch, n, i)] for i in range(n)]
+        for j in range(2):
+            groups = [[row[j] for row in seen[s * n // shards : (s + 1) * n // shards]] for s in range(shards)]
+            mean[j] = 0.75 * mean[j] + 0.25 * fmean(map(fmean, groups))
+            var[j] = 0.75 * var[j] + 0.25 * fmean(map(variance, groups))
+    found = running(model, 0)
+    assert found[0] == pytest.approx(mean, abs=2 * 9 * 2.0**-24) and found[1] == pytest.approx(var, rel=18 * 2.0**-24)
+
+
+def test_prediction_uses_the_running_statistics_and_training_does_not():
+    x, y = blobs()
+    model = network(momentum=0.5)
+    model.fit((x, y), epochs=12, batch=50, optimizer=nn.Adam(0.02))
+    assert model.evaluate((x, y)).accuracy > 0.95
+    before = model.logits(x).tolist()
+    mean = model.memory.tensor(model.states["1.running_mean"])
+    mean.flat()[0] += 1.0
+    assert model.logits(x).tolist() != before
+    assert "batch_norm_fwd" in str(model.tape) and "running_stats" in str(model.tape)
+
+
+def test_frozen_layers_use_and_keep_the_running_statistics():
+    x, y = blobs()
+    model = network()
+    model.fit((x, y), epochs=2, batch=50, optimizer=nn.Adam(0.02))
+    kept, gamma = running(model), model.parameter("1.weight").tolist()
+    model.layers[1].frozen = True
+    model.fit((x, y), epochs=1, batch=50, optimizer=nn.Adam(0.02))
+    assert running(model) == kept and model.parameter("1.weight").tolist() != gamma
+    assert "batch_norm_fixed_fwd" in str(model.tape) and "running_stats" not in str(model.tape)
+
+
+def test_every_shard_has_statistics_of_its_own():
+    """Two shards see two halves; equal halves give the bits that one of them gives alone, up to the average of gradients."""
+    x = list(array("f", (random.Random(4).gauss(0, 1) for _ in range(64))))
+    y, mean, var = forward(x + x, 32, 4, 2)
+    alone = forward(x, 16, 4)
+    assert [*y] == [*alone[0]] * 2 and [*mean] == [*alone[1]] * 2 and [*var] == [*alone[2]] * 2
+
+
+# ---- files, best weights, resumption -------------------------------------------------------------------------------
+
+
+def test_the_model_file_keeps_the_running_statistics(tmp_path):
+    x, y = blobs()
+    model = network(momentum=0.3, eps=1e-3)
+    model.fit((x, y), epochs=2, batch=50, optimizer=nn.Adam(0.02))
+    model.save(tmp_path / "model.safetensors")
+    again = nn.load(tmp_path / "model.safetensors")
+    assert running(again) == running(model) and again.logits(x).tolist() == model.logits(x).tolist()
+    assert again.layers[1].config() == {"momentum": 0.3, "eps": 1e-3, "affine": True, "frozen": False}
+    import safetensors
+
+    names = {name for name, _ in safetensors.deserialize((tmp_path / "model.safetensors").read_bytes())}
+    assert {"1.weight", "1.bias", "1.running_mean", "1.running_var"} <= names  # torch's names
+
+
+def test_early_stopping_restores_the_statistics_of_the_best_epoch():
+    seen = []
+
+    class Spoil(nn.Callback):
+        def on_epoch_end(self, trainer, record):
+            seen.append((trainer.model.weights_sha256, running(trainer.model)))
+            if record["epoch"] >= 3:
+                trainer.model.assign("3.weight", [0.0] * 24)
+
+    model = network()
+    model.fit(blobs(), epochs=20, batch=32, optimizer=nn.Adam(0.02), validation=0.2,
+              callbacks=[nn.EarlyStopping("val_loss", patience=2), Spoil()])
+    assert len(seen) == 5 and seen[2][1] != seen[4][1]
+    assert (model.weights_sha256, running(model)) == seen[2]
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_resumed_training_has_the_bits_of_an_uninterrupted_one(tmp_path, shards):
+    def trainer(model, **options):
+        return model.trainer(blobs(), epochs=4, batch=50, optimizer=nn.Adam(0.02), shards=shards, **options)
+
+    whole = trainer(network(), executor=nn.Executor("portable", 1))
+    whole.run()
+    first = trainer(network(), steps=9)
+    first.run()
+    save_checkpoint(first, tmp_path / "checkpoint.safetensors")
+    second = trainer(network(), executor=nn.Executor(threads=3))
+    load_checkpoint(second, tmp_path / "checkpoint.safetensors")
+    second.run()
+    assert second.model.weights_sha256 == whole.model.weights_sha256 and running(second.model) == running(whole.model)
+
+
+# ---- refused -------------------------------------------------------------------------------------------------------
+
+
+def test_bad_arguments_are_refused():
+    for wrong in ({"momentum": 0}, {"momentum": 1.5}, {"eps": 0}, {"eps": "small"}, {"momentum": float("nan")}, {"eps": True}):
+        with pytest.raises(nn.UsageError, match=f"BatchNorm: {next(iter(wrong))} must be above 0"):
+            nn.BatchNorm(**wrong)
+
+
+def test_one_value_per_channel_is_refused_in_training_alone():
+    x, y = blobs(51)
+    with pytest.raises(nn.ShapeError, match="one value per channel.*at least 2 samples"):
+        network().fit((x, y), epochs=1, batch=1)
+    with pytest.raises(nn.ShapeError, match="end of an epoch"):
+        network().fit((x, y), epochs=1, batch=50)
+    with pytest.raises(nn.ShapeError, match="in 25 shards"):
+        network().fit((x, y), epochs=1, batch=25, shards=25)
+    model = network().build((6,))
+    assert model.predict(Tensor((1, 6), "f32", array("f", range(6)))).shape == (1,)
+    frozen = network(frozen=True)
+    frozen.fit((x, y), epochs=1, batch=50)
+
+
+def test_penalties_and_decay_leave_gamma_and_beta_alone():
+    model = network()
+    model.fit(blobs(), epochs=1, batch=300, optimizer=nn.SGD(0.0, decay=0.5), penalty=nn.L2(10.0))
+    assert model.parameter("1.weight").tolist() == [1.0] * 8 and model.parameter("1.bias").tolist() == [0.0] * 8
