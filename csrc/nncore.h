@@ -116,6 +116,12 @@ typedef enum nn_opcode {
     NN_OP_GATHER_TARGETS,/* t[r,j] = targets[row,j], float to real. t targets rows?; N D */
     /* dropout.c; the mask comes from the counter RNG, so backward is the same op on dy */
     NN_OP_DROPOUT,       /* y = keep ? x (1 / (1 - p)) : 0, keep by (seed, layer, step, element). y x; N D layer per_step; p */
+    /* augment.c; raw images of a step seen otherwise, drawn by (seed, epoch, cursor + row) */
+    NN_OP_WARP,          /* y[i,j] = x at an affine and displaced place, bilinear, 0 outside. y x d?; N H W C shift crop flip;
+                            rotate scale shear */
+    NN_OP_ELASTIC_FIELD, /* d = alpha Gaussian * uniform(-1, 1), (N, 2, H, W). d; N H W; alpha sigma */
+    /* mix.c; the same draws */
+    NN_OP_STANDARDISE,   /* y[r,j] = (x[r,j] - mean[j]) scale[j], as GATHER_U8. y x mean scale; N D n */
     /* optimizer.c; the rates are f64 tensors of one element. State below 2^-126 in magnitude becomes +0 */
     NN_OP_SGD,       /* w -= rate g. w! g rate; n */
     NN_OP_MOMENTUM,  /* v = mu v - rate g; w += v. w! v! g rate mu; n */

@@ -7,6 +7,8 @@
 #include "loss.c"
 #include "gather.c"
 #include "dropout.c"
+#include "augment.c"
+#include "mix.c"
 #include "optimizer.c"
 #include "schedule.c"
 #include "init.c"
