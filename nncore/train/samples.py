@@ -19,6 +19,7 @@ class Samples:
     targets: Tensor | None = None
     classes: tuple[str, ...] | None = None
     rows: Tensor | None = None
+    mirror_safe: bool | None = None  # whether mirrored images keep their labels; None if nobody said
 
     def __len__(self) -> int:
         return len(self.rows if self.rows is not None else self.x)
@@ -70,7 +71,8 @@ def samples(data) -> Samples:
     if hasattr(data, "images"):
         labels = None if data.labels is None else Tensor.from_any(data.labels)
         names = getattr(data, "classes", None)
-        return _checked(Samples(_values(data.images), labels, None, tuple(names) if names else None))
+        return _checked(Samples(_values(data.images), labels, None, tuple(names) if names else None,
+                                mirror_safe=getattr(data, "mirror_safe", None)))
     if isinstance(data, tuple) and len(data) == 2:
         x, y = _values(data[0]), Tensor.from_any(data[1])
         if y.dtype in ("f32", "f64"):
