@@ -134,6 +134,12 @@ typedef enum nn_opcode {
                                    N C shards chunk fixed; eps */
     NN_OP_RUNNING_STATS,        /* r = (1 - m) r + m s, s the shards' mean of mean and of var n / (n - 1).
                                    mean! var! batch_mean batch_var; C shards n; m */
+    /* augment.c; raw images of a step seen otherwise, drawn by (seed, epoch, cursor + row) */
+    NN_OP_WARP,          /* y[i,j] = x at an affine and displaced place, bilinear, 0 outside. y x d?; N H W C shift crop flip;
+                            rotate scale shear */
+    NN_OP_ELASTIC_FIELD, /* d = alpha Gaussian * uniform(-1, 1), (N, 2, H, W). d; N H W; alpha sigma */
+    /* mix.c; the same draws */
+    NN_OP_STANDARDISE,   /* y[r,j] = (x[r,j] - mean[j]) scale[j], as GATHER_U8. y x mean scale; N D n */
     /* optimizer.c; the rates are f64 tensors of one element. State below 2^-126 in magnitude becomes +0 */
     NN_OP_SGD,       /* w -= rate g. w! g rate; n */
     NN_OP_MOMENTUM,  /* v = mu v - rate g; w += v. w! v! g rate mu; n */

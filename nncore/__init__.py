@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 # Every public name and the module it lives in, imported when first asked for (PEP 562): `import nncore` costs a
 # millisecond, and a program pays for what it uses.
 _HOMES = {
+    "nncore.data.augment": "Augment",
     "nncore.errors": "DataError GraphError Interrupted IsaError LimitError NNError NonFiniteError ShapeError UsageError",
     "nncore.graph.tape": "Executor",
     "nncore.nn.base": "Input",

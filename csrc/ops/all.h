@@ -9,6 +9,8 @@
 #include "gather.c"
 #include "dropout.c"
 #include "batch_norm.c"
+#include "augment.c"
+#include "mix.c"
 #include "optimizer.c"
 #include "schedule.c"
 #include "init.c"

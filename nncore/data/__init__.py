@@ -5,6 +5,7 @@
 ((10000, 28, 28), 2000)
 """
 
+from nncore.data.augment import Augment
 from nncore.data.catalog import describe, get, load, load_folder, names, verify
 from nncore.data.csv import make_csv, read_csv, write_csv
 from nncore.data.dataset import Dataset, Split, from_arrays
@@ -13,6 +14,6 @@ from nncore.data.idx import read_idx
 from nncore.data.split import folds, holdout, permutation, standardisation
 
 __all__ = [
-    "Dataset", "Split", "describe", "folds", "from_arrays", "get", "glyphs", "holdout", "load", "load_folder",
+    "Augment", "Dataset", "Split", "describe", "folds", "from_arrays", "get", "glyphs", "holdout", "load", "load_folder",
     "make_csv", "names", "permutation", "read_csv", "read_idx", "standardisation", "verify", "write_csv",
 ]

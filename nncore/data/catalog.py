@@ -135,7 +135,8 @@ def load_folder(folder: str | os.PathLike, manifest: Manifest | None = None, ori
     if set(found) != set(ROLES):
         raise DataError(_incomplete(folder, found, manifest))
     is_csv = found["train_images"].suffix == ".csv"
-    classes = manifest.classes if manifest else _course_classes(found["train_images"]) if is_csv else None
+    known = manifest or (_course(found["train_images"]) if is_csv else None)
+    classes = known.classes if known else None
     read = _read_csv if is_csv else _read_idx
     # The training images are the longest job and run in this thread.
     tensors = dict(zip(ROLES, parallel([lambda r=r: read(r, found[r], manifest, classes) for r in ROLES]), strict=True))
@@ -148,7 +149,8 @@ def load_folder(folder: str | os.PathLike, manifest: Manifest | None = None, ori
         if len(images) != len(labels):
             raise DataError(f"{found[f'{part}_labels']}: {len(labels):,} labels for the {len(images):,} images of "
                             f"{found[f'{part}_images'].name}; line or entry i labels image i")
-    return make_dataset(name, parts, classes, source, where={p: str(found[f"{p}_labels"]) for p in parts})
+    return make_dataset(name, parts, classes, source, where={p: str(found[f"{p}_labels"]) for p in parts},
+                        mirror_safe=known.mirror_safe if known else None)
 
 
 def find_files(folder: Path, manifest: Manifest | None = None) -> dict[str, Path]:
@@ -221,12 +223,12 @@ def _incomplete(folder: Path, found: dict[str, Path], manifest: Manifest | None)
     return f"{folder}: holds {have} but not {', '.join(missing)}; place {'it' if len(missing) == 1 else 'them'} there"
 
 
-def _course_classes(vectors: Path) -> tuple[str, ...] | None:
-    """Ten classes for the course's files, by name where we know them; None (to be inferred) for others."""
+def _course(vectors: Path) -> Manifest | None:
+    """What we know of the course's files by their name; None for others, whose classes are inferred."""
     prefix = vectors.name.removesuffix(_CSV_SUFFIX["train_images"])
     if prefix not in ("fashion_mnist", "mnist"):
         return None
-    return find_manifest(prefix.replace("_", "-"), []).classes
+    return find_manifest(prefix.replace("_", "-"), [])
 
 
 def _read_idx(role: str, path: Path, manifest: Manifest | None, classes) -> Tensor:

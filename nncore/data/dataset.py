@@ -11,12 +11,14 @@ from nncore.tensor import Tensor
 
 @dataclass(frozen=True)
 class Split:
-    """Images (N, ...) u8 or f32 and labels (N,) u8 in [0, len(classes))."""
+    """Images (N, ...) u8 or f32 and labels (N,) u8 in [0, len(classes)). mirror_safe: whether a mirrored image keeps its
+    label, None if nobody said."""
 
     name: str
     images: Tensor
     labels: Tensor
     classes: tuple[str, ...]
+    mirror_safe: bool | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -50,7 +52,7 @@ class Dataset:
 
 
 def make_dataset(name: str, parts: dict[str, tuple[Tensor, Tensor]], classes: tuple[str, ...] | None, source: str,
-                 note: str = "", where: dict[str, str] | None = None) -> Dataset:
+                 note: str = "", where: dict[str, str] | None = None, mirror_safe: bool | None = None) -> Dataset:
     """Join {"train": (images, labels), "test": ...} after checking counts, shapes and labels.
 
     classes=None takes 0 up to the largest label of all parts. `where` names each part's labels in messages. Raises
@@ -66,7 +68,7 @@ def make_dataset(name: str, parts: dict[str, tuple[Tensor, Tensor]], classes: tu
         if images.shape[1:] != parts["train"][0].shape[1:] or images.dtype != parts["train"][0].dtype:
             raise DataError(f"{name}: test images are {images.shape[1:]} {images.dtype}, training images "
                             f"{parts['train'][0].shape[1:]} {parts['train'][0].dtype}")
-        splits[part] = Split(f"{name} {part}", images, labels, classes)
+        splits[part] = Split(f"{name} {part}", images, labels, classes, mirror_safe)
     return Dataset(name, splits["train"], splits["test"], classes, source, note)
 
 

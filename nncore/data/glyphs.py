@@ -28,7 +28,7 @@ def glyphs(train: int = 10_000, test: int = 2_000, seed: int = 0, difficulty: fl
         raise UsageError(f"glyphs: seed {seed} must lie between 0 and 2^64 - 1")
     parts = {"train": _draw(train, seed, 0, difficulty), "test": _draw(test, seed, 1, difficulty)}
     source = f"the embedded glyphs, generated with seed {seed} and difficulty {difficulty}"
-    return make_dataset("glyphs", parts, CLASSES, source)
+    return make_dataset("glyphs", parts, CLASSES, source, mirror_safe=False)
 
 
 def _draw(n: int, seed: int, split: int, difficulty: float) -> tuple[Tensor, Tensor]:

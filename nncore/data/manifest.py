@@ -7,6 +7,7 @@ A manifest is NAME.toml, ours in nncore/data/manifests/, the user's in NNCORE_DA
     licence = "MIT"
     classes = ["T-shirt/top", ...]
     shape = [28, 28]                       # of one image
+    mirror_safe = true                     # a mirrored image keeps its label; may be left out if nobody knows
     mirrors = ["https://.../"]             # a file's address is mirror + name + ".gz"
     [files.train_images]                   # and train_labels, test_images, test_labels
     name = "train-images-idx3-ubyte"
@@ -58,6 +59,7 @@ class Manifest:
     mirrors: tuple[str, ...]
     files: dict[str, DataFile]
     path: Path
+    mirror_safe: bool | None = None
 
 
 def find_manifest(name: str, folders: list[Path]) -> Manifest | None:
@@ -101,7 +103,7 @@ def read_manifest(path: Path) -> Manifest:
         for role, f in raw.files.items()
     }
     return Manifest(path.stem, raw.title, raw.source, raw.licence, tuple(raw.classes), tuple(raw.shape),
-                    tuple(raw.mirrors), files, path)
+                    tuple(raw.mirrors), files, path, raw.mirror_safe)
 
 
 def _parse_toml(path: Path) -> dict:
@@ -132,7 +134,7 @@ def _reword(message: str) -> str:
 @cache
 def _raw_type():
     """The msgspec types, made on first use: importing nncore.data must not import msgspec."""
-    from typing import Annotated
+    from typing import Annotated, Optional
 
     from msgspec import Meta, defstruct
 
@@ -148,6 +150,7 @@ def _raw_type():
         ("classes", Annotated[list[text], Meta(min_length=2, max_length=256)]),
         ("shape", Annotated[list[size], Meta(min_length=1, max_length=3)]),
         ("mirrors", list[str], []),
+        ("mirror_safe", Optional[bool], None),
         ("files", dict[str, entry]),
     ]
     return defstruct("Raw", fields, **strict)

@@ -11,12 +11,14 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+from nncore.data.augment import Augment
 from nncore.errors import Interrupted, NNError, NonFiniteError, UsageError
 from nncore.graph import ops
 from nncore.graph.autodiff import add_all, gradients
 from nncore.graph.node import Input, Node, State
 from nncore.graph.tape import Executor, Position, Tape, compile_tape
 from nncore.tensor import Tensor
+from nncore.train.augmentation import augment_nodes, raw_nodes
 from nncore.train.history import History
 from nncore.train.samples import Samples
 
@@ -35,6 +37,7 @@ class Settings:
     shards: int = 1
     steps: int | None = None
     seed: int = 0
+    augment: Augment | None = None
 
     def check(self, n: int) -> None:
         """Raises UsageError for sizes that make no sense."""
@@ -141,7 +144,7 @@ class Trainer:
         s = self.settings
         # The tail may not divide into the shards: it then runs as one.
         shards = s.shards if batch % s.shards == 0 else 1
-        z, t, built = self.model.graph(self.data, batch, training=True, shards=shards)
+        z, t, built = self.model.graph(self.data, batch, training=True, shards=shards, augment=s.augment)
         data_loss = s.loss(z, t)
         weights = list(self.model.parameters.values())
         penalties = [*built.penalties, *(s.penalty.terms(weights) if s.penalty else [])]
@@ -304,14 +307,19 @@ def externals(data: Samples) -> dict[int, Tensor]:
     return bound
 
 
-def data_nodes(data: Samples, batch: int, mean: State, scale: State, classes: int, shards: int) -> tuple:
-    """The first instructions of a tape: rows of the step gathered and standardised, and their labels or targets: a dict of
-    them where the data have several heads."""
+def data_nodes(data: Samples, batch: int, mean: State, scale: State, classes: int, shards: int,
+               augment: Augment | None = None) -> tuple:
+    """The first instructions of a tape: rows of the step gathered, augmented if asked, and standardised; their labels or
+    targets, a dict of them where the data have several heads."""
     shape = (batch, *data.image_shape)
     rows = Input("rows", (), "i64", ROWS) if data.rows is not None else None
     images = Input("images", (), data.x.dtype, IMAGES, shards)
-    gather = ops.gather_u8 if data.x.dtype == "u8" else ops.gather_f32
-    x = gather(images, rows, mean, scale, shape=shape)
+    if augment:
+        x = augment_nodes(raw_nodes(images, rows, shape), augment, mean, data.x.dtype == "u8")
+        x = ops.standardise(x, mean, scale)
+    else:
+        gather = ops.gather_u8 if data.x.dtype == "u8" else ops.gather_f32
+        x = gather(images, rows, mean, scale, shape=shape)
 
     def answers(y: Tensor, name: str, external: int, classes: int) -> Node:
         given = Input(name, (), y.dtype, external, shards)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 
+from nncore.data.augment import Augment
 from nncore.errors import ShapeError, UsageError
 from nncore.graph import ops
 from nncore.graph.node import Input as InputNode
@@ -115,11 +116,11 @@ class Model:
         if image_shape != self.image_shape:
             raise ShapeError(f"the model was made for samples of shape {self.image_shape}, got {image_shape}")
 
-    def graph(self, data: Samples, batch: int, training: bool, shards: int = 1) -> tuple:
+    def graph(self, data: Samples, batch: int, training: bool, shards: int = 1, augment: Augment | None = None) -> tuple:
         """(outputs, labels or targets, builder) of one step over `data`, as graph nodes; dicts of them for several heads."""
         with layer_scope("data"):
             classes = len(data.classes) if data.classes else 256
-            x, t = data_nodes(data, batch, self.mean, self.scale, classes, shards)
+            x, t = data_nodes(data, batch, self.mean, self.scale, classes, shards, augment)
         z, builder = self.forward(x, training)
         return z, t, builder
 
@@ -141,10 +142,11 @@ class Model:
         """Train; returns the History, one record per epoch.
 
         data: a split, or (x, y) arrays. validation: a share of the training samples in (0, 1) to hold out, a split, or
-        (x, y). loss: CrossEntropy for labels, MSE for targets by default. options: penalty (L1, L2), shards, steps
+        (x, y). loss: CrossEntropy for labels, MSE for targets by default. options: penalty (L1, L2), augment (an
+        Augment or its text, as "shift=2,rotate=10": what happens to training samples, never to others), shards, steps
         (stop after so many), executor, on_progress (called with a Progress ten times a second), profile (print(model.tape)
-        then shows the microseconds of each instruction). Ctrl-C stops within a
-        step, keeps what was learned and sets history.stopped to "interrupted".
+        then shows the microseconds of each instruction). Ctrl-C stops within a step, keeps what was learned and sets
+        history.stopped to "interrupted".
         Raises UsageError, ShapeError, DataError; NonFiniteError (naming layer, op, step) after putting back the weights
         of the last good epoch.
         """
@@ -161,7 +163,8 @@ class Model:
         train, held_out = self._split(found, validation)
         loss = loss or default_loss(found)
         settings = Settings(epochs, batch, optimizer or Adam(), loss, options.pop("penalty", None),
-                            options.pop("shards", 1), options.pop("steps", None), self.seed)
+                            options.pop("shards", 1), options.pop("steps", None), self.seed,
+                            _augment(options.pop("augment", None), found))
         settings.check(len(train))
         self.prepare(train)
         trainer = Trainer(self, train, settings, held_out, list(callbacks or []), **options)
@@ -321,6 +324,18 @@ def _layers(inputs: Connection, outputs: list[Connection]) -> tuple[list[Layer],
         if not any(c.layer is known for known in layers):
             layers.append(c.layer)
     return layers, order
+
+
+def _augment(given: Augment | str | None, data: Samples) -> Augment | None:
+    """The settings, with a warning where they would destroy labels; None for nothing to do."""
+    found = Augment.parse(given) if isinstance(given, str) else given
+    if found is not None and not isinstance(found, Augment):
+        raise UsageError(f"augment takes an Augment or its text, got {given!r}")
+    if found and (caution := found.caution(data.mirror_safe)):
+        import warnings
+
+        warnings.warn(caution, UserWarning, stacklevel=4)
+    return found or None
 
 
 def load(path) -> Model:

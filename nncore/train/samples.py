@@ -23,6 +23,7 @@ class Samples:
     classes: tuple[str, ...] | None = None
     rows: Tensor | None = None
     heads: dict[str, Tensor] | None = None
+    mirror_safe: bool | None = None  # whether mirrored images keep their labels; None if nobody said
 
     def __len__(self) -> int:
         return len(self.rows if self.rows is not None else self.x)
@@ -75,7 +76,8 @@ def samples(data) -> Samples:
     if hasattr(data, "images"):
         labels = None if data.labels is None else Tensor.from_any(data.labels)
         names = getattr(data, "classes", None)
-        return _checked(Samples(_values(data.images), labels, None, tuple(names) if names else None))
+        return _checked(Samples(_values(data.images), labels, None, tuple(names) if names else None,
+                                mirror_safe=getattr(data, "mirror_safe", None)))
     if isinstance(data, tuple) and len(data) == 2 and isinstance(data[1], dict):
         return _checked(Samples(_values(data[0]), heads={name: _answers(y) for name, y in data[1].items()}))
     if isinstance(data, tuple) and len(data) == 2:

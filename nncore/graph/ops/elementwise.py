@@ -45,6 +45,11 @@ def fill(like: Node, c: float) -> Node:
     return node
 
 
+def filled(shape: tuple, c: float) -> Node:
+    """A tensor of that shape with every element c."""
+    return _fill(c=c, shape=shape)
+
+
 def flatten(x: Node) -> Node:
     """(N, ...) -> (N, features): a view."""
     return x if len(x.shape) == 2 else View(x, (x.shape[0], x.size // x.shape[0]))
