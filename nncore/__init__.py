@@ -21,7 +21,7 @@ _HOMES = {
                         "Softplus Step Tanh",
     "nncore.nn.losses": "AbsoluteError BinaryCrossEntropy CrossEntropy Hinge Huber LogisticLoss MSE MultiHinge SquaredError",
     "nncore.optim.optimizers": "AdaDelta AdaGrad Adam AdamW Momentum Nesterov RMSProp SGD",
-    "nncore.optim.regularizers": "L1 L2",
+    "nncore.optim.regularizers": "ElasticNet L1 L2",
     "nncore.optim.schedules": "Constant Cosine Exponential OneCycle Piecewise Power",
     "nncore.tensor": "Tensor",
     "nncore.train.callbacks": "Callback EarlyStopping",

@@ -6,12 +6,13 @@ progress and turns Ctrl-C into a stop flag, which ends the run within one step.
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
 from dataclasses import dataclass, field
 
-from nncore.errors import Interrupted, NNError, NonFiniteError, UsageError
+from nncore.errors import Interrupted, LimitError, NNError, NonFiniteError, UsageError
 from nncore.graph import ops
 from nncore.graph.autodiff import add_all, gradients
 from nncore.graph.node import Input, Node, State
@@ -21,6 +22,7 @@ from nncore.train.history import History
 from nncore.train.samples import Samples
 
 IMAGES, ROWS, LABELS = 0, 1, 2  # externals of every tape
+REGION_WORDS = {"param": "parameters", "state": "states", "work": "values of a step"}
 
 
 @dataclass
@@ -123,7 +125,6 @@ class Trainer:
         n, batch = len(self.data), self.settings.batch
         self.tape = self._tape("train", batch)
         self.tail = self._tape("train-tail", n % batch) if n % batch else None
-        self.model.memory.reserve({})
 
     @property
     def steps_per_epoch(self) -> int:
@@ -134,6 +135,22 @@ class Trainer:
     def total_steps(self) -> int:
         """Steps of the whole run: what schedules without a duration of their own stretch over."""
         return self.steps_per_epoch * self.settings.epochs
+
+    @property
+    def plan(self) -> dict[str, int]:
+        """Bytes by region that the training takes, its evaluations included: known before anything is allocated."""
+        tapes = [t for t in (self.tape, self.tail) if t is not None]
+        work = max(*(t.nbytes["work"] for t in tapes), self.model.planned_nbytes(self.data))
+        return {**self.model.layout.nbytes, "work": work}
+
+    def check_memory(self) -> None:
+        """Raises LimitError if the plan is larger than the machine's memory."""
+        plan = self.plan
+        need, have = sum(plan.values()), physical_memory()
+        if have is not None and need > have:
+            shares = ", ".join(f"{name} {plan[key] / 1e9:,.1f}" for key, name in REGION_WORDS.items())
+            raise LimitError(f"the plan of {self.model.name} at batch {self.settings.batch} needs {need / 1e9:,.1f} GB "
+                             f"({shares}), this machine has {have / 1e9:,.1f} GB; choose a smaller network or batch")
 
     # ---- building -------------------------------------------------------------------------------------------------
 
@@ -280,6 +297,14 @@ class Trainer:
                 t = memory.tensor(s)
                 t.memory[:] = self.best[end : end + t.nbytes]
                 end += t.nbytes
+
+
+def physical_memory() -> int | None:
+    """Bytes of memory of this machine; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return None
 
 
 def counts_correct(z: Node, t: Node | None) -> bool:

@@ -48,6 +48,7 @@ class Model:
         self.layout, self.tape, self.classes = Layout(), None, None
         self.image_shape: tuple[int, ...] | None = inputs.shape or None
         self._memory: Memory | None = None
+        self.initial: Tape | None = None
         self._tapes: dict[tuple, Tape] = {}
 
     # ---- building -------------------------------------------------------------------------------------------------
@@ -75,20 +76,19 @@ class Model:
                 values[id(c)] = c.layer.build(builder, *(values[id(i)] for i in c.inputs))
         return values[id(self.outputs)], builder
 
-    def build(self, image_shape: tuple[int, ...]) -> Model:
-        """Make and initialise the parameters for samples of this shape (H, W, C) or (features,). Returns self.
+    def declare(self, image_shape: tuple[int, ...]) -> Model:
+        """Know the parameters and states for samples of this shape (H, W, C) or (features,); nothing is allocated yet.
 
-        Raises ShapeError if the model was built for another shape.
+        Raises ShapeError if the model was made for another shape. Returns self.
         """
         image_shape = (*image_shape, 1) if len(image_shape) == 2 else tuple(image_shape)
-        if self._memory is not None:
+        if self.initial is not None:
             self._expect(image_shape)
             return self
         if self.image_shape is not None and tuple(self.image_shape) not in (image_shape, image_shape[:-1]):
             raise ShapeError(f"the network takes samples of shape {self.image_shape}, got {image_shape}")
         self.image_shape = image_shape
         self.forward(InputNode("x", (1, *image_shape), "real", 0), training=False)
-        self._memory = Memory(self.layout)
         effects = []
         for w in self.parameters.values():
             self.layout.offset(w)
@@ -101,8 +101,21 @@ class Model:
         self.mean, self.scale = self.state("preprocess.mean", (wide,)), self.state("preprocess.scale", (wide,))
         effects += [ops.init_constant(self.mean, c=0.0), ops.init_constant(self.scale, c=1.0)]
         self.initial = compile_tape(f"{self.name}/initial", 1, effects, {}, self.layout)
-        Executor(threads=1).run([(self.initial, 1)], self._memory, {}, seed=self.seed)
         return self
+
+    def build(self, image_shape: tuple[int, ...]) -> Model:
+        """Declare, allocate, and initialise the parameters. Returns self. Raises ShapeError as `declare` does."""
+        self.declare(image_shape)
+        if self._memory is None:
+            self._memory = Memory(self.layout)
+            Executor(threads=1).run([(self.initial, 1)], self._memory, {}, seed=self.seed)
+        return self
+
+    def planned_nbytes(self, data: Samples) -> int:
+        """Bytes of intermediate values that a prediction over `data` needs; nothing is allocated."""
+        batch = min(PREDICT_BATCH, len(data))
+        z, *_ = self.graph(Samples(data.x, rows=data.rows), batch, training=False)
+        return compile_tape("plan", batch, [], {"y": ops.flatten(z)}, Layout()).nbytes["work"]
 
     def _expect(self, image_shape: tuple) -> None:
         if image_shape != self.image_shape:
@@ -156,8 +169,10 @@ class Model:
         settings = Settings(epochs, batch, optimizer or Adam(), loss, options.pop("penalty", None),
                             options.pop("shards", 1), options.pop("steps", None), self.seed)
         settings.check(len(train))
-        self.prepare(train)
+        self.declare(train.image_shape)
         trainer = Trainer(self, train, settings, held_out, list(callbacks or []), **options)
+        trainer.check_memory()
+        self.prepare(train)
         self.tape = trainer.tape
         self._tapes.clear()
         return trainer
