@@ -24,7 +24,8 @@ _HOMES = {
     "nncore.optim.regularizers": "ElasticNet L1 L2",
     "nncore.optim.schedules": "Constant Cosine Exponential OneCycle Piecewise Power",
     "nncore.tensor": "Tensor",
-    "nncore.train.callbacks": "Callback EarlyStopping",
+    "nncore.train.callbacks": "CSVLogger Callback EarlyStopping LambdaCallback LearningRateSchedule ModelCheckpoint "
+                              "ProgressPrinter ReduceOnPlateau TerminateOnNonFinite",
     "nncore.train.model": "Model Sequential load",
 }
 _MODULES = {"data": "nncore.data", "examples": "nncore.examples", "init": "nncore.nn.init"}

@@ -90,3 +90,29 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config().items())})"
+
+
+def ordered(inputs: Connection, outputs: Connection) -> tuple[list[Layer], list[Connection]]:
+    """Layers and connections from input to output, in topological order."""
+    order, seen = [], set()
+
+    def visit(c: Connection) -> None:
+        if id(c) in seen:
+            return
+        seen.add(id(c))
+        if c.layer is None:
+            if c is not inputs:
+                raise UsageError("the output hangs on another input than the model's")
+            return
+        for i in c.inputs:
+            visit(i)
+        order.append(c)
+
+    visit(outputs)
+    if not order:
+        raise UsageError("the network has no layer")
+    layers: list[Layer] = []
+    for c in order:
+        if not any(c.layer is known for known in layers):
+            layers.append(c.layer)
+    return layers, order

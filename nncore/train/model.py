@@ -15,9 +15,10 @@ from nncore.graph.node import Input as InputNode
 from nncore.graph.node import Node, Parameter, State, layer_scope
 from nncore.graph.plan import Layout
 from nncore.graph.tape import Executor, Memory, Position, Tape, compile_tape
-from nncore.nn.base import Builder, Connection, Input, Layer
+from nncore.nn.base import Builder, Connection, Input, Layer, ordered
 from nncore.nn.losses import MSE, CrossEntropy, Loss
 from nncore.tensor import Tensor
+from nncore.train.callbacks import as_callback
 from nncore.train.loop import Settings, Trainer, data_nodes, externals, measure
 from nncore.train.metrics import Evaluation, confusion
 from nncore.train.samples import Samples, samples
@@ -42,7 +43,7 @@ class Model:
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise UsageError(f"seed must be a whole number >= 0, got {seed!r}")
         self.inputs, self.outputs, self.seed, self.standardise = inputs, outputs, seed, standardise
-        self.layers, self._order = _layers(inputs, outputs)
+        self.layers, self._order = ordered(inputs, outputs)
         self.parameters: dict[str, Parameter] = {}
         self.states: dict[str, State] = {}
         self.layout, self.tape, self.classes = Layout(), None, None
@@ -170,7 +171,7 @@ class Model:
                             options.pop("shards", 1), options.pop("steps", None), self.seed)
         settings.check(len(train))
         self.declare(train.image_shape)
-        trainer = Trainer(self, train, settings, held_out, list(callbacks or []), **options)
+        trainer = Trainer(self, train, settings, held_out, [as_callback(c) for c in callbacks or []], **options)
         trainer.check_memory()
         self.prepare(train)
         self.tape = trainer.tape
@@ -353,32 +354,6 @@ class Sequential(Model):
         for layer in layers:
             x = layer(x)
         super().__init__(start, x, seed, standardise)
-
-
-def _layers(inputs: Connection, outputs: Connection) -> tuple[list[Layer], list[Connection]]:
-    """Layers and connections from input to output, in topological order."""
-    order, seen = [], set()
-
-    def visit(c: Connection) -> None:
-        if id(c) in seen:
-            return
-        seen.add(id(c))
-        if c.layer is None:
-            if c is not inputs:
-                raise UsageError("the output hangs on another input than the model's")
-            return
-        for i in c.inputs:
-            visit(i)
-        order.append(c)
-
-    visit(outputs)
-    if not order:
-        raise UsageError("the network has no layer")
-    layers: list[Layer] = []
-    for c in order:
-        if not any(c.layer is known for known in layers):
-            layers.append(c.layer)
-    return layers, order
 
 
 def _probabilities(z: Node) -> Node:
