@@ -25,10 +25,11 @@ _HOMES = {
     "nncore.nn.norm": "BatchNorm",
     "nncore.nn.pool": "AvgPool2D GlobalAvgPool2D L2Pool2D MaxPool2D",
     "nncore.optim.optimizers": "AdaDelta AdaGrad Adam AdamW Momentum Nesterov RMSProp SGD",
-    "nncore.optim.regularizers": "L1 L2",
+    "nncore.optim.regularizers": "ElasticNet L1 L2",
     "nncore.optim.schedules": "Constant Cosine Exponential OneCycle Piecewise Power",
     "nncore.tensor": "Tensor",
-    "nncore.train.callbacks": "Callback EarlyStopping",
+    "nncore.train.callbacks": "CSVLogger Callback EarlyStopping LambdaCallback LearningRateSchedule ModelCheckpoint "
+                              "ProgressPrinter ReduceOnPlateau TerminateOnNonFinite",
     "nncore.train.model": "Model Sequential load",
 }
 _MODULES = {"data": "nncore.data", "examples": "nncore.examples", "init": "nncore.nn.init"}

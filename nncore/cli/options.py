@@ -69,7 +69,8 @@ class Widths(click.ParamType):
         return tuple(sizes)
 
 
-def _math(_, __, value: str) -> str:
+def check_math(_, __, value: str) -> str:
+    """A math mode, or what is wrong with it."""
     if value in LATER_MATH_MODES:
         raise UsageError(f"math mode {value} is not in this version of nncore; there is f32")
     if value not in MATH_MODES:
@@ -106,7 +107,7 @@ threads_option = click.option("--threads", type=click.IntRange(1, 64), metavar="
 isa_option = click.option("--isa", metavar="NAME",
                           help="Instruction set (nncore info lists them); default NNCORE_ISA or the best. Changes no "
                                "bit of the result.")
-math_option = click.option("--math", metavar="MODE", default="f32", show_default=True, callback=_math,
+math_option = click.option("--math", metavar="MODE", default="f32", show_default=True, callback=check_math,
                            help="Arithmetic of the kernels: f32.")
 out_option = click.option("--out", type=click.Path(), metavar="DIR",
                           help="Folder for the results; default a new one in runs/.")

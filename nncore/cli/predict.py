@@ -80,7 +80,7 @@ def _model(path: str):
     if not (Path(path) / MODEL).exists():
         hint = f": the run has not ended; go on with it: nncore train --resume {path}" if config else ""
         raise DataError(f"{path}: no {MODEL} in this folder{hint}")
-    return load(Path(path) / MODEL), config and config.data
+    return load(Path(path) / MODEL), config and config.data.asked
 
 
 def _split(name: str | None, split: str, model: str):

@@ -7,30 +7,12 @@ import sys
 from math import isfinite
 
 from nncore.cli.output import say
-from nncore.train.callbacks import Callback
+from nncore.train.callbacks import Callback, epoch_line, figures
 
 
 def is_terminal() -> bool:
     """Whether stderr shows a line that can be rewritten."""
     return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
-
-
-def figures(loss: float | None, accuracy: float | None, speed: float | None) -> str:
-    """The figures of an epoch as the progress line shows them."""
-    parts = [f"loss {loss:.4f}" if loss is not None and isfinite(loss) else "loss -"]
-    if accuracy is not None:
-        parts.append(f"accuracy {accuracy:.2%}")
-    if speed:
-        parts.append(f"{speed:,.0f} images/s")
-    return "  ".join(parts)
-
-
-def epoch_line(record: dict, epochs: int) -> str:
-    """One finished epoch in words."""
-    shown = figures(record["loss"], record.get("accuracy"), record.get("images_per_s"))
-    if record.get("val_loss") is not None:
-        shown += f"  validation: {figures(record['val_loss'], record.get('val_accuracy'), None)}"
-    return f"epoch {record['epoch']}/{epochs}  {shown}"
 
 
 class PlainProgress(Callback):

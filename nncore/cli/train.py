@@ -14,56 +14,50 @@ from nncore._ffi import ffi, lib
 from nncore.cli import options as o
 from nncore.cli.output import emit, say
 from nncore.cli.progress import download_progress, training_progress
+from nncore.cli.settings import contradiction, overrides, said, settings_options
 from nncore.errors import DataError, NonFiniteError, UsageError
 
-# What the command line may say beside --resume; all else is fixed by the run.
-_FREE = {"resume", "steps", "threads", "isa", "quiet", "as_json", "predictions"}
+DATA, FALLBACK = "fashion-mnist", "glyphs"  # what is taken when nothing is asked for, and when that cannot be had
 
 
 @click.command()
-@o.options(o.data_option, o.model_option, o.hidden_option, o.epochs_option, o.steps_option, o.lr_option, o.batch_option,
-           o.seed_option, o.threads_option, o.isa_option, o.math_option)
-@click.option("--shards", type=click.IntRange(1), metavar="N", default=1, show_default=True,
-              help="Equal groups of a batch with sums of their own.")
-@click.option("--validation", type=o.Number(0, 1, strict=True, share=True), metavar="SHARE",
-              help="Share of the training set that is held out and measured after each epoch.")
-@click.option("--patience", type=click.IntRange(1), metavar="N",
-              help="Stop after N epochs without a better validation loss; the best weights win. Needs --validation.")
-@o.options(o.threshold_option, o.out_option)
+@click.argument("file", required=False, type=click.Path(), metavar="[RUN.TOML]")
+@settings_options
+@o.options(o.out_option)
 @click.option("--predictions", type=click.Path(), metavar="DIR",
               help="Copy the two prediction files there too, over older ones.")
 @o.options(o.resume_option, o.json_option, o.quiet_option)
 @click.pass_context
-def train(context: click.Context, **given) -> int:
+def train(context: click.Context, file: str | None, **given) -> int:
     """Train a network, evaluate it on the test set, and say PASS or BELOW_THRESHOLD (exit code 1).
 
     \b
       nncore train
       nncore train --data mnist --epochs 3 --hidden 128,64 --seed 1
-      nncore train --data ./course-csv --threshold 0.88 --out runs/mine
+      nncore train run.toml --lr 1e-3 --set optimizer.beta1=0.8
+      nncore train runs/mine/config.toml            the same run again, to the bit
       nncore train --resume runs/mine
 
-    Without any data and without network the embedded glyphs are used. The threshold is 0.88 for fashion-mnist, 0.97
-    for mnist, 0.95 for glyphs, none for other data. The run folder holds config.toml, model.safetensors, checkpoints/,
-    history.jsonl, result.json, tape.txt, train_predictions.csv and test_predictions.csv; an existing run is never
-    overwritten. Ctrl-C writes a checkpoint first. The same settings give the same weights on every instruction set,
-    with any number of threads, after any interruption.
+    RUN.TOML holds settings (docs/configuration.md); options override it. Without any data and without network the
+    embedded glyphs are used. The threshold is 0.88 for fashion-mnist, 0.97 for mnist, 0.95 for glyphs, none for other
+    data. The run folder holds config.toml, model.safetensors, checkpoints/, history.jsonl, result.json, tape.txt,
+    train_predictions.csv and test_predictions.csv; an existing run is never overwritten. Ctrl-C writes a checkpoint
+    first. The same settings give the same weights on every instruction set, with any number of threads, after any
+    interruption.
     """
     started = process_start()
     training = Training(given["steps"], given["threads"], given["isa"], given["as_json"], given["quiet"],
                         given["predictions"], started)
     if given["predictions"] is not None and not os.path.isdir(given["predictions"]):
         raise UsageError(f"--predictions {given['predictions']}: no such folder")
-    if given["resume"] is not None:
-        training.resume(given["resume"], _said(context, given))
+    options = said(context, given)
+    if given["resume"] is None:
+        training.begin(file, options)
+    elif file is not None:
+        raise UsageError(f"{file} and --resume {given['resume']}: a resumed run has its settings; leave one of them out")
     else:
-        training.begin(given, context.get_parameter_source("data").name == "DEFAULT")
+        training.resume(given["resume"], options)
     return training.go()
-
-
-def _said(context: click.Context, given: dict) -> dict:
-    """The options that were given on the command line."""
-    return {k: v for k, v in given.items() if context.get_parameter_source(k).name == "COMMANDLINE"}
 
 
 def process_start() -> float:
@@ -92,46 +86,58 @@ class Training:
 
     # ---- settings and data ----------------------------------------------------------------------------------------
 
-    def begin(self, given: dict, is_default: bool) -> None:
-        """A new run: settings from the command line. Raises UsageError, DataError, LimitError."""
-        from nncore import __version__
-        from nncore.train.runs import RunConfig, RunFolder
+    def begin(self, file: str | None, options: dict) -> None:
+        """A new run: settings from a file and the command line. Raises UsageError, DataError, LimitError."""
+        from msgspec.structs import replace
 
-        if given["patience"] and not given["validation"]:
-            raise UsageError("--patience watches the validation loss: give --validation SHARE too, for example 0.1")
+        from nncore import __version__
+        from nncore.train.config import Draft, Run, read_toml, resolve
+        from nncore.train.runs import RunFolder
+
+        draft = Draft()
+        written = None
+        if file is not None:
+            draft.add(read_toml(file), file)
+            written = resolve(draft)
+        for option, key, value in overrides(options):
+            draft.put(key, value, option)
+        config = resolve(draft)
+        asked = config.data.asked
         self._executor()
-        self._load(given["data"], "glyphs" if is_default else None)
+        self._load(DATA if asked is None else asked, FALLBACK if asked is None else None)
         if self.data.note:
             say(f"nncore: {self.data.note}")
-        threshold = given["threshold"]
+        same = written is not None and (written.data, written.train.seed) == (config.data, config.train.seed)
+        if same and written.run.numerics not in (0, lib.NN_NUMERICS_ID):
+            say(f"nncore: {file}: made with numerics id {written.run.numerics}, this nncore has {lib.NN_NUMERICS_ID}: the "
+                "weights will differ in their bits")
+        threshold = config.train.threshold
         if threshold is None:
-            threshold = o.THRESHOLDS.get(set_name(given["data"], self.data.name))
-        keys = ("model", "hidden", "epochs", "batch", "lr", "seed", "math", "shards", "validation", "patience")
-        self.config = RunConfig(data=_lasting(given["data"], self.data), threshold=threshold, version=__version__,
-                                **{k: given[k] for k in keys})
-        self._prepare(lambda: RunFolder.create(given["out"], self.config, self.data.name))
+            threshold = o.THRESHOLDS.get(set_name(asked or DATA, self.data.name))
+        self.config = replace(config, data=_lasting(config.data, self.data), train=replace(config.train, threshold=threshold),
+                              run=Run(written.run.fingerprint if same else "", lib.NN_NUMERICS_ID, __version__))
+        self.source = file
+        self._prepare(lambda: RunFolder.create(options.get("out"), self.config, self.data.name))
 
-    def resume(self, run: str, said: dict) -> None:
+    def resume(self, run: str, options: dict) -> None:
         """Go on with a run: settings from its folder. Raises UsageError for an option that contradicts them."""
         from nncore.train.runs import RunFolder
 
         folder = RunFolder.open(run)
         self.config = config = folder.config()
-        if config.numerics != lib.NN_NUMERICS_ID:
-            raise DataError(f"{run}: begun with numerics id {config.numerics}, this nncore has {lib.NN_NUMERICS_ID}: "
-                            f"the bits would differ; train again, or use nncore {config.version}")
-        for key, value in said.items():
-            if key in _FREE:
+        if config.run.numerics != lib.NN_NUMERICS_ID:
+            raise DataError(f"{run}: begun with numerics id {config.run.numerics}, this nncore has {lib.NN_NUMERICS_ID}: "
+                            f"the bits would differ; train again, or use nncore {config.run.version}")
+        if "out" in options and os.path.realpath(options["out"]) != os.path.realpath(run):
+            raise UsageError(f"--out {options['out']} contradicts --resume {run}: a resumed run stays in its folder")
+        for option, key, value in overrides(options):
+            if key == "data.name" and os.path.abspath(value) == config.data.folder:
                 continue
-            fixed = str(folder.path) if key == "out" else getattr(config, key)
-            same = os.path.realpath(value) == os.path.realpath(fixed) if key == "out" else value == fixed
-            if key == "data":
-                same = same or os.path.abspath(value) == fixed
-            if not same:
-                raise UsageError(f"--{key} {_shown(value)} contradicts the run in {run}, which has {_shown(fixed)}: a "
-                                 f"resumed run keeps its settings; leave --{key} out, or start a new run")
+            if wrong := contradiction(config, option, key, value, run):
+                raise wrong
         self._executor()
-        self._load(config.data, None)
+        self._load(config.data.asked, None)
+        self.source = None
         self._prepare(lambda: folder)
         if folder.restore(self.trainer):
             say_unless(self.quiet, f"resuming {run} at step {self.trainer.position.step:,}")
@@ -156,25 +162,28 @@ class Training:
 
     def _prepare(self, folder) -> None:
         """Build the trainer, then make the folder: nothing is written before the settings are known to work."""
-        from dataclasses import replace
+        from msgspec.structs import replace
 
-        from nncore.train.runs import EpochKeeper, StopKeeper, fingerprint, make_trainer
+        from nncore.train.runs import EpochKeeper, StopKeeper, fingerprint, limited, make_trainer
 
         self.begun = time.monotonic()
-        self.progress = training_progress(self.config.epochs, self.quiet)
+        self.progress = training_progress(self.config.train.epochs, self.quiet)
+        self.data = limited(self.data, self.config)
         keepers = StopKeeper(None), EpochKeeper(None)
-        self.trainer = trainer = make_trainer(self.config, self.data, keepers, steps=self.steps, executor=self.executor)
+        self.trainer = trainer = make_trainer(self.config, self.data, keepers, self.steps, executor=self.executor)
         self.model = model = trainer.model
         trainer.on_progress = self._on_progress
         trainer.callbacks.append(self)
         statistics = model.memory.tensor(model.mean).tobytes() + model.memory.tensor(model.scale).tobytes()
-        found = fingerprint(self.data, statistics)
+        found, run = fingerprint(self.data, statistics), self.config.run
+        if run.fingerprint not in ("", found):
+            what = f"{self.source}: made" if self.source else "the run was begun"
+            raise DataError(f"{self.config.data.asked}: not the data that {what} on; train on it "
+                            "anew with settings without [run] fingerprint")
         self.folder = keepers[0].folder = keepers[1].folder = folder()
-        if not self.config.fingerprint:
-            self.config = replace(self.config, fingerprint=found)
+        if not self.folder.has_config():
+            self.config = replace(self.config, run=replace(run, fingerprint=found))
             self.folder.write_config(self.config)
-        elif self.config.fingerprint != found:
-            raise DataError(f"{self.config.data}: not the data that the run in {self.folder.path} was begun on")
         self.folder.put("tape.txt", f"{trainer.tape}\n".encode())
 
     # ---- training -------------------------------------------------------------------------------------------------
@@ -275,7 +284,7 @@ class Training:
         for part, split in (("train", self.data.train), ("test", self.data.test)):
             if split is not None:
                 classes = class_bytes(self.model.predict(split, executor=self.executor))
-                threshold = self.config.threshold if part == "test" else None
+                threshold = self.config.train.threshold if part == "test" else None
                 scores[part] = score(classes, split.labels.tobytes(), threshold)
                 text = format_classes(classes)
                 paths[part] = self.folder.put(PREDICTIONS[part], text)
@@ -287,16 +296,18 @@ class Training:
         import resource
         import sys
 
-        c, test = self.config, scores.get("test")
+        c, test = self.config.train, scores.get("test")
         rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         seconds = {k: round(self.seconds[k], 4) for k in ("load", "train", "predict")}
         return {
-            "schema": "nncore.train/1", "run": str(self.folder.path), "model": c.model, "dataset": self.data.name,
+            "schema": "nncore.train/1", "run": str(self.folder.path), "model": self.config.model["name"],
+            "dataset": self.data.name,
             "seed": c.seed, "epochs": c.epochs, "batch": c.batch, "math": c.math, "isa": self.executor.isa,
             "threads": self.executor.threads, "parameters": self.model.parameter_count,
             "train_accuracy": scores["train"].accuracy, "test_accuracy": test and test.accuracy,
             "weights_sha256": digest, "seconds": {**seconds, "total": round(time.monotonic() - self.started, 4)},
-            "peak_rss_bytes": rss, "predictions": {k: _if_there(paths.get(k)) for k in ("train", "test")},
+            "plan_bytes": sum(self.trainer.plan.values()), "peak_rss_bytes": rss,
+            "predictions": {k: _if_there(paths.get(k)) for k in ("train", "test")},
             "threshold": c.threshold, "verdict": test and test.verdict,
         }
 
@@ -308,16 +319,18 @@ class Training:
         for part in scores:
             print(f"{part:5}  {scores[part]}")
         print(f"run    {result['run']}  ({s['total']:.2f} s: load {s['load']:.2f}, train {s['train']:.2f}, predict "
-              f"{s['predict']:.2f})")
+              f"{s['predict']:.2f}; plan: {result['plan_bytes'] / 1e6:.1f} MB)")
 
 
-def _lasting(asked: str, data) -> str:
-    """The data set as config.toml names it: by name, or by a path that does not depend on the working folder."""
+def _lasting(asked, data):
+    """[data] as config.toml states it: by name, or by a folder that does not depend on the working folder."""
+    from msgspec.structs import replace
+
     from nncore.data import names
 
-    if data.note or asked in names():
-        return data.name
-    return os.path.abspath(os.path.expanduser(asked))
+    if data.note or (asked.folder is None and (asked.name or DATA) in names()):
+        return replace(asked, name=data.name, folder=None)
+    return replace(asked, name=None, folder=os.path.abspath(os.path.expanduser(asked.asked)))
 
 
 def set_name(asked: str, name: str) -> str:
@@ -338,10 +351,6 @@ def say_unless(quiet: bool, message: str) -> None:
     """A line on stderr."""
     if not quiet:
         say(message)
-
-
-def _shown(value) -> str:
-    return "none" if value is None else ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _quoted(path) -> str:

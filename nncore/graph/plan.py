@@ -6,6 +6,7 @@ The plan is made once, before the first step: lifetimes of every intermediate va
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from nncore.errors import GraphError
@@ -167,3 +168,11 @@ def plan_memory(steps: list[Step], outputs: list[Node], nbytes_of, reuse: bool =
         offsets[value] = at
         total = max(total, at + size[value])
     return offsets, total
+
+
+def physical_memory() -> int | None:
+    """Bytes of memory of this machine; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return None

@@ -94,3 +94,30 @@ class Layer:
         """The call that makes this layer, without what it would have anyway."""
         usual = {k: p.default for k, p in signature(type(self).__init__).parameters.items()} | getattr(self, "_defaults", {})
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config().items() if v != usual.get(k))})"
+
+
+def ordered(inputs: Connection, outputs: list[Connection]) -> tuple[list[Layer], list[Connection]]:
+    """Layers and connections from the input to the outputs, in topological order."""
+    order, seen = [], set()
+
+    def visit(c: Connection) -> None:
+        if id(c) in seen:
+            return
+        seen.add(id(c))
+        if c.layer is None:
+            if c is not inputs:
+                raise UsageError("the output hangs on another input than the model's")
+            return
+        for i in c.inputs:
+            visit(i)
+        order.append(c)
+
+    for c in outputs:
+        visit(c)
+    if not order:
+        raise UsageError("the network has no layer")
+    layers: list[Layer] = []
+    for c in order:
+        if not any(c.layer is known for known in layers):
+            layers.append(c.layer)
+    return layers, order

@@ -34,14 +34,17 @@ class Optimizer:
     def update(self, w: Parameter, states: list[State], g: Node, values: dict[str, Node], count: State) -> Node:
         raise NotImplementedError
 
-    def effects(self, gradients: dict[Parameter, Node], states: dict[str, State], total: int) -> list[Node]:
-        """Update effects for all parameters, then the step count. `states` keeps leaves by name over several tapes."""
+    def effects(self, gradients: dict[Parameter, Node], states: dict[str, State], total: int,
+                held: dict[str, State] | None = None) -> list[Node]:
+        """Update effects for all parameters, then the step count. `states` keeps leaves by name over several tapes; `held`
+        are hyper-parameters that are read from a state of one float64 instead of their schedule."""
 
         def state(name: str, shape: tuple, dtype: str = "real") -> State:
             return states.setdefault(name, State(name, shape, dtype))
 
         count = state("optimizer.count", (1,), "i64")
-        values = {name: s.node(count, total) for name, s in self.schedules().items()}
+        held = held or {}
+        values = {name: held[name] if name in held else s.node(count, total) for name, s in self.schedules().items()}
         done = []
         for w, g in gradients.items():
             moments = [state(f"optimizer.{m}.{w.name}", w.shape) for m in self.moments]

@@ -30,3 +30,17 @@ class L1(L2):
 
     def term(self, w: Parameter) -> Node:
         return ops.sum_abs(w, scale=self.strength)
+
+
+class ElasticNet:
+    """Both: l1 sum |w| + l2/2 sum w^2. Zou and Hastie 2005, eq. 3, its l2 halved."""
+
+    def __init__(self, l1: float, l2: float, biases: bool = False):
+        self.l1, self.l2 = L1(l1, biases), L2(l2, biases)
+
+    def terms(self, parameters: list[Parameter]) -> list[Node]:
+        """Two scalar nodes per penalised parameter."""
+        return [*self.l1.terms(parameters), *self.l2.terms(parameters)]
+
+    def __repr__(self) -> str:
+        return f"ElasticNet(l1={self.l1.strength!r}, l2={self.l2.strength!r}, biases={self.l1.biases!r})"

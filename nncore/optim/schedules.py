@@ -118,3 +118,6 @@ class OneCycle(Schedule):
 def schedule(value, owner: str = "schedule", name: str = "value") -> Schedule:
     """A schedule as it is, or a number as a constant one. Raises UsageError for NaN, infinities and negatives."""
     return value if isinstance(value, Schedule) else Constant(_number(owner, name, value))
+
+
+SCHEDULES = {c.__name__.lower(): c for c in (Constant, Power, Exponential, Piecewise, Cosine, OneCycle)}

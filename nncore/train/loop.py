@@ -6,23 +6,25 @@ progress and turns Ctrl-C into a stop flag, which ends the run within one step.
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
 from dataclasses import dataclass, field
 
 from nncore.data.augment import Augment
-from nncore.errors import Interrupted, NNError, NonFiniteError, UsageError
+from nncore.errors import Interrupted, LimitError, NonFiniteError, UsageError
 from nncore.graph import ops
 from nncore.graph.autodiff import add_all, gradients
 from nncore.graph.node import Input, Node, State
+from nncore.graph.plan import physical_memory
 from nncore.graph.tape import Executor, Position, Tape, compile_tape
+from nncore.optim.schedules import Constant, schedule
 from nncore.tensor import Tensor
 from nncore.train.augmentation import augment_nodes, raw_nodes
 from nncore.train.history import History
 from nncore.train.samples import Samples
+from nncore.train.worker import Worker
 
 IMAGES, ROWS, LABELS = 0, 1, 2  # externals of every tape
+REGION_WORDS = {"param": "parameters", "state": "states", "work": "values of a step"}
 
 
 @dataclass
@@ -51,38 +53,6 @@ class Settings:
             raise UsageError(f"batch {self.batch} is larger than the {n} training samples; choose at most {n}")
         if self.batch % self.shards:
             raise UsageError(f"shards {self.shards} must divide the batch {self.batch} into equal groups")
-
-
-class Worker:
-    """A thread that runs one call after the other, so that OpenMP keeps its team between epochs."""
-
-    class Call:
-        """One call in progress: `done` is set at its end, `failure` what it raised."""
-
-        def __init__(self, function):
-            self.function, self.done, self.failure = function, threading.Event(), None
-
-    def __init__(self):
-        self._calls: queue.SimpleQueue = queue.SimpleQueue()
-        threading.Thread(target=self._work, name="nncore-train", daemon=True).start()
-
-    def start(self, function) -> Call:
-        """Hand a call to the thread; returns at once."""
-        call = self.Call(function)
-        self._calls.put(call)
-        return call
-
-    def close(self) -> None:
-        """End the thread after the calls it has."""
-        self._calls.put(None)
-
-    def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
-            try:
-                call.function()
-            except BaseException as e:  # carried to the thread that waits
-                call.failure = e
-            call.done.set()
 
 
 @dataclass
@@ -123,10 +93,10 @@ class Trainer:
         self.norm = None
         if any(getattr(c, "needs_gradient_norm", False) for c in self.callbacks):
             self.norm = self.model.state("gradient.norm2", ())
+        self.held = self._held_rate()
         n, batch = len(self.data), self.settings.batch
         self.tape = self._tape("train", batch)
         self.tail = self._tape("train-tail", n % batch) if n % batch else None
-        self.model.memory.reserve({})
 
     @property
     def steps_per_epoch(self) -> int:
@@ -137,6 +107,22 @@ class Trainer:
     def total_steps(self) -> int:
         """Steps of the whole run: what schedules without a duration of their own stretch over."""
         return self.steps_per_epoch * self.settings.epochs
+
+    @property
+    def plan(self) -> dict[str, int]:
+        """Bytes by region that the training takes, its evaluations included: known before anything is allocated."""
+        tapes = [t for t in (self.tape, self.tail) if t is not None]
+        work = max(*(t.nbytes["work"] for t in tapes), self.model.planned_nbytes(self.data))
+        return {**self.model.layout.nbytes, "work": work}
+
+    def check_memory(self) -> None:
+        """Raises LimitError if the plan is larger than the machine's memory."""
+        plan = self.plan
+        need, have = sum(plan.values()), physical_memory()
+        if have is not None and need > have:
+            shares = ", ".join(f"{name} {plan[key] / 1e9:,.1f}" for key, name in REGION_WORDS.items())
+            raise LimitError(f"the plan of {self.model.name} at batch {self.settings.batch} needs {need / 1e9:,.1f} GB "
+                             f"({shares}), this machine has {have / 1e9:,.1f} GB; choose a smaller network or batch")
 
     # ---- building -------------------------------------------------------------------------------------------------
 
@@ -157,13 +143,39 @@ class Trainer:
         self.counts = counts_correct(z, t)
         if self.norm is not None:
             effects.append(ops.assign(self.norm, add_all([ops.sum_squares(g) for g in grads.values()])))
-        effects += s.optimizer.effects(grads, self.model.states, self.total_steps)
+        effects += s.optimizer.effects(grads, self.model.states, self.total_steps, self.held)
         return compile_tape(f"{self.model.name}/{name}", batch, effects, {"loss": loss}, self.model.layout)
+
+    # ---- a rate that callbacks set --------------------------------------------------------------------------------
+
+    def _held_rate(self) -> dict[str, State]:
+        """The optimizer's rate as a state, if a callback sets it."""
+        setters = [c for c in self.callbacks if getattr(c, "sets_rate", False)]
+        if setters and not isinstance(self.settings.optimizer.rate, Constant):
+            raise UsageError(f"{type(setters[0]).__name__} sets the rate, and so does {self.settings.optimizer.rate!r}: give the "
+                             "optimizer a number as its rate, or leave the callback out")
+        return {"rate": self.model.state("optimizer.rate", (1,), "f64")} if setters else {}
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the steps to come; settable. Raises UsageError if no callback has `sets_rate`."""
+        return self._rate_tensor().flat()[0]
+
+    @rate.setter
+    def rate(self, value: float) -> None:
+        self._rate_tensor().flat()[0] = schedule(value, "trainer", "rate").value
+
+    def _rate_tensor(self) -> Tensor:
+        if not self.held:
+            raise UsageError("trainer.rate: no callback of this training has sets_rate = True; the optimizer's schedule rules")
+        return self.model.memory.tensor(self.held["rate"])
 
     # ---- running --------------------------------------------------------------------------------------------------
 
     def run(self) -> History:
         """Train to the end, to a stop, or to the user's Ctrl-C (history.stopped then says so)."""
+        if self.held and self.position.step == 0:
+            self.rate = self.settings.optimizer.rate.value
         for c in self.callbacks:
             getattr(c, "on_train_begin", lambda _: None)(self)
         limit = self.settings.steps or self.total_steps
@@ -197,7 +209,8 @@ class Trainer:
         except Interrupted:
             self.reason = "interrupted"
         except NonFiniteError as e:
-            raise self._locate(e) from None
+            self._meet_nonfinite(self._locate(e))
+            return
         if p.cursor < n:  # a step limit or the user ended it in the middle
             return
         self._finish_epoch((p.cursor - first) / max(time.monotonic() - started, 1e-9))
@@ -250,9 +263,9 @@ class Trainer:
 
     # ---- when numbers break ---------------------------------------------------------------------------------------
 
-    def _locate(self, error: NonFiniteError) -> NNError:
-        """Run the step that failed once more, watching every instruction, to name the first bad value; then put back the
-        last good weights. The step has changed nothing yet: the check stands before all updates."""
+    def _locate(self, error: NonFiniteError) -> NonFiniteError:
+        """Run the step that failed once more, watching every instruction, to name the first bad value. The step has changed
+        nothing: the check stands before all updates."""
         p = self.position
         tape = self.tape if len(self.data) - p.cursor >= self.settings.batch else self.tail
         try:
@@ -260,11 +273,21 @@ class Trainer:
                               seed=self.settings.seed, n_samples=len(self.data), shuffle=True, watch=True)
         except NonFiniteError as e:
             error = e
+        return error
+
+    def _meet_nonfinite(self, error: NonFiniteError) -> None:
+        """Ask the callbacks; if none deals with it, put back the last good weights and raise."""
+        dealt = [getattr(c, "on_nonfinite", lambda *_: False)(self, error) for c in self.callbacks]
+        if not any(dealt):
+            self.put_back()
+            raise NonFiniteError(f"{error}\nThe weights are back at those of epoch {self.position.epoch}, step "
+                                 f"{self.position.step}, the last good ones. A smaller learning rate is the usual remedy.")
+
+    def put_back(self) -> None:
+        """Back to where the present epoch began: weights, states, position."""
         snapshot, position = self.good
         self.model.restore(snapshot)
-        self.position = position
-        return NonFiniteError(f"{error}\nThe weights are back at those of epoch {position.epoch}, step {position.step}, the last "
-                              "good ones. A smaller learning rate is the usual remedy.")
+        self.position = Position(position.step, position.epoch, position.cursor)
 
     # ---- best weights ---------------------------------------------------------------------------------------------
 

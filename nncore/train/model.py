@@ -16,11 +16,12 @@ from nncore.graph.node import Input as InputNode
 from nncore.graph.node import Node, Parameter, State, layer_scope
 from nncore.graph.plan import Layout
 from nncore.graph.tape import Executor, Memory, Tape, compile_tape
-from nncore.nn.base import Builder, Connection, Input, Layer
+from nncore.nn.base import Builder, Connection, Input, Layer, ordered
 from nncore.nn.losses import Loss
 from nncore.tensor import Tensor
 from nncore.train import inference
-from nncore.train.inference import default_loss
+from nncore.train.callbacks import as_callback
+from nncore.train.inference import PREDICT_BATCH, default_loss
 from nncore.train.loop import Settings, Trainer, data_nodes
 from nncore.train.metrics import Evaluation, confusion
 from nncore.train.samples import Samples, samples
@@ -45,12 +46,13 @@ class Model:
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise UsageError(f"seed must be a whole number >= 0, got {seed!r}")
         self.inputs, self.outputs, self.seed, self.standardise = inputs, outputs, seed, standardise
-        self.layers, self._order = _layers(inputs, list(outputs.values()) if isinstance(outputs, dict) else [outputs])
+        self.layers, self._order = ordered(inputs, list(outputs.values()) if isinstance(outputs, dict) else [outputs])
         self.parameters: dict[str, Parameter] = {}
         self.states: dict[str, State] = {}
         self.layout, self.tape, self.classes = Layout(), None, None
         self.image_shape: tuple[int, ...] | None = inputs.shape or None
         self._memory: Memory | None = None
+        self.initial: Tape | None = None
         self.tapes: dict[tuple, Tape] = {}
 
     # ---- building -------------------------------------------------------------------------------------------------
@@ -82,20 +84,19 @@ class Model:
             return {name: values[c] for name, c in self.outputs.items()}, builder
         return values[self.outputs], builder
 
-    def build(self, image_shape: tuple[int, ...]) -> Model:
-        """Make and initialise the parameters for samples of this shape (H, W, C) or (features,). Returns self.
+    def declare(self, image_shape: tuple[int, ...]) -> Model:
+        """Know the parameters and states for samples of this shape (H, W, C) or (features,); nothing is allocated yet.
 
-        Raises ShapeError if the model was built for another shape.
+        Raises ShapeError if the model was made for another shape. Returns self.
         """
         image_shape = (*image_shape, 1) if len(image_shape) == 2 else tuple(image_shape)
-        if self._memory is not None:
+        if self.initial is not None:
             self.expect(image_shape)
             return self
         if self.image_shape is not None and tuple(self.image_shape) not in (image_shape, image_shape[:-1]):
             raise ShapeError(f"the network takes samples of shape {self.image_shape}, got {image_shape}")
         self.image_shape = image_shape
         self.forward(InputNode("x", (1, *image_shape), "real", 0), training=False)
-        self._memory = Memory(self.layout)
         effects = []
         for w in self.parameters.values():
             self.layout.offset(w)
@@ -108,8 +109,21 @@ class Model:
         self.mean, self.scale = self.state("preprocess.mean", (wide,)), self.state("preprocess.scale", (wide,))
         effects += [ops.init_constant(self.mean, c=0.0), ops.init_constant(self.scale, c=1.0)]
         self.initial = compile_tape(f"{self.name}/initial", 1, effects, {}, self.layout)
-        Executor(threads=1).run([(self.initial, 1)], self._memory, {}, seed=self.seed)
         return self
+
+    def build(self, image_shape: tuple[int, ...]) -> Model:
+        """Declare, allocate, and initialise the parameters. Returns self. Raises ShapeError as `declare` does."""
+        self.declare(image_shape)
+        if self._memory is None:
+            self._memory = Memory(self.layout)
+            Executor(threads=1).run([(self.initial, 1)], self._memory, {}, seed=self.seed)
+        return self
+
+    def planned_nbytes(self, data: Samples) -> int:
+        """Bytes of intermediate values that a prediction over `data` needs; nothing is allocated."""
+        batch = min(PREDICT_BATCH, len(data))
+        z, *_ = self.graph(Samples(data.x, rows=data.rows), batch, training=False)
+        return compile_tape("plan", batch, [], {"y": ops.flatten(z)}, Layout()).nbytes["work"]
 
     def expect(self, image_shape: tuple) -> None:
         """Raises ShapeError for samples of another shape than the model was made for."""
@@ -166,8 +180,10 @@ class Model:
                             options.pop("shards", 1), options.pop("steps", None), self.seed,
                             _augment(options.pop("augment", None), found))
         settings.check(len(train))
+        self.declare(train.image_shape)
+        trainer = Trainer(self, train, settings, held_out, [as_callback(c) for c in callbacks or []], **options)
+        trainer.check_memory()
         self.prepare(train)
-        trainer = Trainer(self, train, settings, held_out, list(callbacks or []), **options)
         self.tape = trainer.tape
         self.tapes.clear()
         return trainer
@@ -297,33 +313,6 @@ class Sequential(Model):
         for layer in layers:
             x = layer(x)
         super().__init__(start, x, seed, standardise)
-
-
-def _layers(inputs: Connection, outputs: list[Connection]) -> tuple[list[Layer], list[Connection]]:
-    """Layers and connections from input to output, in topological order."""
-    order, seen = [], set()
-
-    def visit(c: Connection) -> None:
-        if id(c) in seen:
-            return
-        seen.add(id(c))
-        if c.layer is None:
-            if c is not inputs:
-                raise UsageError("the output hangs on another input than the model's")
-            return
-        for i in c.inputs:
-            visit(i)
-        order.append(c)
-
-    for c in outputs:
-        visit(c)
-    if not order:
-        raise UsageError("the network has no layer")
-    layers: list[Layer] = []
-    for c in order:
-        if not any(c.layer is known for known in layers):
-            layers.append(c.layer)
-    return layers, order
 
 
 def _augment(given: Augment | str | None, data: Samples) -> Augment | None:

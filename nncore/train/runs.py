@@ -16,23 +16,20 @@ import json
 import os
 import queue
 import re
-import sys
 import threading
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import replace
 from pathlib import Path
 
-from nncore._ffi import lib
 from nncore.errors import DataError, LimitError, NNError, UsageError
-from nncore.files import reading, write_atomic, writing
-from nncore.nn.layers import Dense, ReLU
-from nncore.optim.optimizers import Adam
-from nncore.optim.schedules import OneCycle
+from nncore.files import write_atomic, writing
+from nncore.tensor import Tensor
+from nncore.train import parts
 from nncore.train.callbacks import Callback, EarlyStopping
 from nncore.train.checkpoint import load_checkpoint, pack_checkpoint, pack_model, write_packed
+from nncore.train.config import Config, read_config
 from nncore.train.history import HistoryFile, clean
 from nncore.train.loop import Trainer
-from nncore.train.model import Sequential
 
 CONFIG, MODEL, RESULT, HISTORY, TAPE = "config.toml", "model.safetensors", "result.json", "history.jsonl", "tape.txt"
 CHECKPOINTS, KEPT = "checkpoints", 2
@@ -40,62 +37,7 @@ PREDICTIONS = {"train": "train_predictions.csv", "test": "test_predictions.csv"}
 _OURS = (CONFIG, MODEL, RESULT, HISTORY, TAPE, CHECKPOINTS, *PREDICTIONS.values())
 
 
-# ---- settings --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """Everything that decides the bits of a run, and the threshold it is held against. Stored as config.toml."""
-
-    data: str
-    model: str = "mlp"
-    hidden: tuple[int, ...] = (256,)
-    epochs: int = 5
-    batch: int = 128
-    lr: float = 3e-3
-    seed: int = 0
-    math: str = "f32"
-    shards: int = 1
-    validation: float | None = None
-    patience: int | None = None
-    threshold: float | None = None
-    fingerprint: str = ""
-    numerics: int = lib.NN_NUMERICS_ID
-    version: str = ""
-
-    def to_toml(self) -> bytes:
-        """The text of config.toml; what is None is left out."""
-        lines = ["# Settings of this run, resolved. Go on with it: nncore train --resume FOLDER"]
-        lines += [f"{k} = {_toml(v)}" for k, v in asdict(self).items() if v is not None]
-        return ("\n".join(lines) + "\n").encode("utf-8", "replace")
-
-
-def _toml(value) -> str:
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else repr(value)
-
-
-def read_config(path: str | os.PathLike) -> RunConfig:
-    """Read and validate a config.toml. Raises DataError naming file, key and what was expected."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    import msgspec
-
-    with reading(path), open(path, "rb") as file:
-        text = file.read(1 << 16)
-    try:
-        table = tomllib.loads(text.decode())
-        if unknown := set(table) - {f.name for f in fields(RunConfig)}:
-            raise DataError(f"{path}: unknown key {min(unknown)}; it was written by another version or by hand")
-        found = msgspec.convert(table, RunConfig)
-    except (ValueError, RecursionError, msgspec.ValidationError) as e:
-        raise DataError(f"{path}: not the settings of a run: {e}") from None
-    if found.model not in MODELS or found.math != "f32":
-        raise DataError(f"{path}: model {found.model!r} in math mode {found.math!r} is not one that this nncore knows")
-    return found
+# ---- from settings to a trainer --------------------------------------------------------------------------------------
 
 
 def fingerprint(data, mean: bytes) -> str:
@@ -108,46 +50,38 @@ def fingerprint(data, mean: bytes) -> str:
     return digest.hexdigest()[:32]
 
 
-# ---- from settings to a trainer --------------------------------------------------------------------------------------
+def limited(data, config: Config):
+    """The data set with as many training samples as the settings say. Raises UsageError if there are fewer."""
+    split, n = data.train, config.data.limit
+    if n is None:
+        return data
+    if n > len(split):
+        raise UsageError(f"data.limit {n:,}: {data.name} has {len(split):,} training samples")
+    each = split.images.nbytes // len(split)
+    images = Tensor((n, *split.shape[1:]), split.images.dtype, split.images.memory[: n * each])
+    labels = Tensor((n,), split.labels.dtype, split.labels.memory[: n * split.labels.nbytes // len(split)])
+    return replace(data, train=replace(split, images=images, labels=labels))
 
 
-def mlp(config: RunConfig, classes: int) -> Sequential:
-    """Dense layers with ReLU between them: 784-256-10 by default."""
-    layers = []
-    for width in config.hidden:
-        layers += [Dense(width), ReLU()]
-    return Sequential([*layers, Dense(classes)], seed=config.seed)
-
-
-MODELS = {"mlp": mlp}
-
-
-def make_trainer(config: RunConfig, data, callbacks: tuple[Callback, Callback], **options) -> Trainer:
-    """A trainer for these settings. `callbacks` are told first and last, early stopping stands between them.
+def make_trainer(config: Config, data, callbacks: tuple[Callback, Callback], steps: int | None = None, **options) -> Trainer:
+    """A trainer for these settings. `callbacks` are told first and last, early stopping stands between them. `steps` ends
+    this call early; it is no setting.
 
     Raises UsageError for settings that do not fit the data, LimitError for a network larger than the memory.
     """
-    features = data.train.images.nbytes // len(data.train) // (4 if data.train.images.dtype == "f32" else 1)
-    _check_memory(config, features, len(data.classes))
-    model = MODELS[config.model](config, len(data.classes))
+    t, p = config.train, config.penalty
+    model = parts.make_model(config.model, len(data.classes), t.seed)
+    if config.data.standardise is not None:
+        model.standardise = config.data.standardise
     first, last = callbacks
-    between = [EarlyStopping("val_loss", config.patience)] if config.patience else []
-    return model.trainer(data.train, config.epochs, config.batch, Adam(OneCycle(config.lr)),
-                         validation=config.validation, callbacks=[first, *between, last], shards=config.shards,
-                         **options)
-
-
-def _check_memory(config: RunConfig, features: int, classes: int) -> None:
-    widths = [features, *config.hidden, classes]
-    parameters = sum((a + 1) * b for a, b in zip(widths, widths[1:], strict=False))
-    need = 4 * (4 * parameters + 4 * config.batch * sum(widths))  # weights, gradients, two moments; activations
-    try:
-        have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        return
-    if need > have:
-        raise LimitError(f"{'-'.join(map(str, widths))} at batch {config.batch} needs {need / 1e9:,.1f} GB, this "
-                         f"machine has {have / 1e9:,.1f} GB; choose smaller --hidden or --batch")
+    between = [EarlyStopping("val_loss", t.patience)] if t.patience else []
+    if config.augment:
+        options["augment"] = parts.make_augment(config.augment)
+    if penalty := parts.make_penalty(p.l1, p.l2, p.biases):
+        options["penalty"] = penalty
+    return model.trainer(data.train, t.epochs, t.batch, parts.make_optimizer(config.optimizer, config.schedule),
+                         parts.make_loss(t.loss), config.data.validation, [first, *between, last], shards=t.shards,
+                         steps=min((n for n in (steps, t.steps) if n), default=None), **options)
 
 
 # ---- writing in the background ---------------------------------------------------------------------------------------
@@ -205,7 +139,7 @@ class RunFolder:
         self.kept: int | None = None  # step of the last checkpoint handed to the writer
 
     @classmethod
-    def create(cls, out: str | os.PathLike | None, config: RunConfig, name: str) -> RunFolder:
+    def create(cls, out: str | os.PathLike | None, config: Config, name: str) -> RunFolder:
         """A new folder: `out`, or runs/<UTC time>-<name>-<model>-s<seed>. Nothing in it is ever overwritten.
 
         Raises UsageError if `out` holds a run already or is no folder, LimitError if it cannot be made or written.
@@ -228,11 +162,15 @@ class RunFolder:
             raise DataError(f"{path}: {what}")
         return cls(path)
 
-    def config(self) -> RunConfig:
+    def config(self) -> Config:
         """The run's settings. Raises DataError."""
         return read_config(self.path / CONFIG)
 
-    def write_config(self, config: RunConfig) -> None:
+    def has_config(self) -> bool:
+        """Whether the settings are stored already."""
+        return (self.path / CONFIG).exists()
+
+    def write_config(self, config: Config) -> None:
         """Store the settings, at once. Raises LimitError."""
         write_atomic(self.path / CONFIG, config.to_toml())
 
@@ -280,8 +218,8 @@ class RunFolder:
         return bool(found)
 
 
-def _fresh(name: str, config: RunConfig) -> Path:
-    label = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{name}-{config.model}-s{config.seed}")
+def _fresh(name: str, config: Config) -> Path:
+    label = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{name}-{config.model['name']}-s{config.train.seed}")
     base = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{label}"
     tries = (Path("runs") / (base if n == 1 else f"{base}-{n}") for n in range(1, 1000))
     for path in tries:

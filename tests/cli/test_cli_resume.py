@@ -136,6 +136,7 @@ def test_damaged_runs(inside, tiny, tmp_path):
     config = tmp_path / "r" / "config.toml"
     text = config.read_text()
     for broken, message in ((text + "colour = 3\n", "unknown key colour"),
+                            ("colour = 3\n" + text, "unknown key colour"),
                             (text.replace("batch = 64", "batch = 'x'"), "batch"),
                             (text + "[", "config.toml"),
                             (text.replace("numerics = ", "numerics = 9"), "numerics id"),

@@ -12,8 +12,8 @@ import pytest
 from nncore.train.predictions import read_predictions
 
 KEYS = ["schema", "run", "model", "dataset", "seed", "epochs", "batch", "math", "isa", "threads", "parameters",
-        "train_accuracy", "test_accuracy", "weights_sha256", "seconds", "peak_rss_bytes", "predictions", "threshold",
-        "verdict"]
+        "train_accuracy", "test_accuracy", "weights_sha256", "seconds", "plan_bytes", "peak_rss_bytes", "predictions",
+        "threshold", "verdict"]
 SHORT = ("--epochs", "4", "--hidden", "16", "--batch", "64")
 FILES = {"config.toml", "model.safetensors", "checkpoints", "history.jsonl", "result.json", "tape.txt",
          "train_predictions.csv", "test_predictions.csv"}
@@ -106,7 +106,7 @@ def test_data_asked_for_by_name_is_never_replaced(inside):
     (["--hidden", "-3"], 2, "'-3' is not a hidden size"),
     (["--hidden", "16,,8"], 2, "not a hidden size"),
     (["--hidden", "16.5"], 2, "not a hidden size"),
-    (["--hidden", "2000000000"], 4, "smaller --hidden"),
+    (["--hidden", "2000000000"], 4, "smaller network"),
     (["--lr", "nan"], 2, "--lr"),
     (["--lr", "inf"], 2, "--lr"),
     (["--lr", "0"], 2, "--lr"),
@@ -180,7 +180,7 @@ def test_a_full_disk_loses_no_result(command, tiny, tmp_path):
     def limit():  # a file may have 20 kB: enough for all but the weights and checkpoints
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
-    done = command("train", "--data", tiny, *SHORT, "--json", "--out", "r", preexec_fn=limit)
+    done = command("train", "--data", tiny, *SHORT, "--epochs", 60, "--json", "--out", "r", preexec_fn=limit)
     assert done.code == 4 and "cannot be written" in done.err
     assert done.json["test_accuracy"] > 0.3 and (tmp_path / "r" / "test_predictions.csv").exists()
     assert done.err.count("training goes on") == 1

@@ -10,13 +10,22 @@ import pytest
 
 import nncore
 from nncore.data import glyphs
-from nncore.errors import DataError, LimitError, UsageError
+from nncore.errors import LimitError, UsageError
 from nncore.graph.tape import Executor
 from nncore.train import runs
-from nncore.train.runs import RunConfig, RunFolder, Writer, fingerprint, read_config
+from nncore.train.config import Draft, resolve
+from nncore.train.runs import RunFolder, Writer, fingerprint
 
 
-def trainer_in(folder: RunFolder | None, config: RunConfig, data):
+def settings(hidden=(4,), **train):
+    """Settings of a small run."""
+    draft = Draft().put("model.hidden", list(hidden), "test")
+    for key, value in train.items():
+        draft.put(f"train.{key}", value, "test")
+    return resolve(draft)
+
+
+def trainer_in(folder: RunFolder | None, config, data):
     keepers = runs.StopKeeper(folder), runs.EpochKeeper(folder)
     return runs.make_trainer(config, data, keepers, executor=Executor(threads=1))
 
@@ -26,31 +35,9 @@ def data():
     return glyphs(200, 50)
 
 
-@pytest.mark.parametrize("config", [
-    RunConfig(data="mnist"),
-    RunConfig(data='a "quoted"\\ name\u0007\x7f \u017elu\u0165', hidden=(3, 2, 1), lr=1e-05, validation=0.125,
-              patience=2, threshold=0.5, seed=2**63 - 1, fingerprint="00ff"),
-    RunConfig(data="x", lr=float.fromhex("0x1.999999999999ap-4"), threshold=1.0),
-])
-def test_settings_survive_the_file(tmp_path, config):
-    (tmp_path / "config.toml").write_bytes(config.to_toml())
-    assert read_config(tmp_path / "config.toml") == config
-
-
-def test_settings_that_are_none(tmp_path):
-    path = tmp_path / "config.toml"
-    for text in (b"", b"data = 3", b"\xff", b"data = 'x'\nhidden = ['a']", b"data = 'x'\nmodel = 'net'", b"[" * 5000,
-                 b"data = 'x'\nmath = 'f16'"):
-        path.write_bytes(text)
-        with pytest.raises(DataError, match="config.toml"):
-            read_config(path)
-    with pytest.raises(DataError, match="config.toml"):
-        read_config(tmp_path / "nowhere" / "config.toml")
-
-
 def test_create_refuses_what_is_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config = RunConfig(data="x")
+    config = settings()
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "mine.txt").write_text("mine")
     assert RunFolder.create("notes", config, "x").path.name == "notes"
@@ -70,7 +57,7 @@ def test_create_refuses_what_is_there(tmp_path, monkeypatch):
 
 
 def test_two_checkpoints_are_kept_and_the_newest_is_taken(tmp_path, data):
-    config = RunConfig(data="x", hidden=(4,), epochs=5, batch=50)
+    config = settings(hidden=(4,), epochs=5, batch=50)
     folder = RunFolder.create(tmp_path / "r", config, "x")
     trainer = trainer_in(folder, config, data)
     last = trainer.callbacks[-1]
@@ -85,7 +72,7 @@ def test_two_checkpoints_are_kept_and_the_newest_is_taken(tmp_path, data):
 
 
 def test_a_checkpoint_survives_a_very_long_history(tmp_path, data):
-    config = RunConfig(data="x", hidden=(4,), epochs=20000, batch=50)
+    config = settings(hidden=(4,), epochs=20000, batch=50)
     folder = RunFolder.create(tmp_path / "r", config, "x")
     trainer = trainer_in(folder, config, data)
     record = {"loss": 0.123456789, "accuracy": 0.5, "images_per_s": 1e5}
@@ -126,7 +113,7 @@ def test_writer_keeps_order_and_failures():
 
 def test_writing_does_not_hold_training_up(tmp_path, data):
     """Epochs shorter than a write leave checkpoints out rather than pile them up; the last state is kept anyway."""
-    config = RunConfig(data="x", hidden=(4,), epochs=30, batch=50)
+    config = settings(hidden=(4,), epochs=30, batch=50)
     folder = RunFolder.create(tmp_path / "r", config, "x")
     folder.writer.submit(time.sleep, 0.2)
     folder.writer.submit(time.sleep, 0.2)
@@ -140,11 +127,11 @@ def test_writing_does_not_hold_training_up(tmp_path, data):
 
 
 def test_too_large_for_this_machine(tmp_path, data):
-    config = RunConfig(data="x", hidden=(1 << 30, 1 << 30))
+    config = settings(hidden=(1 << 30, 1 << 30))
     with pytest.raises(LimitError, match="GB"):
         trainer_in(None, config, data)
 
 
 def test_batch_larger_than_the_data(data):
     with pytest.raises(UsageError, match="batch 500"):
-        trainer_in(None, RunConfig(data="x", batch=500), data)
+        trainer_in(None, settings(batch=500), data)

@@ -1,0 +1,355 @@
+"""Settings of a training: laid over one another from recipe, TOML file and command line, checked, resolved, written back.
+
+    draft = Draft()
+    draft.add(read_toml("run.toml"), "run.toml")
+    draft.put("train.epochs", 9, "--epochs")
+    config = resolve(draft)
+
+Every later layer wins, key by key; a table whose `name` changes is replaced as a whole, for the arguments of one optimizer
+are not those of another. Below all layers lie the recipe of the model and the defaults here. A complaint names the file or
+option that said so, the key, what was found and what is known. docs/configuration.md lists every key.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from math import isfinite
+from typing import Annotated, Literal
+
+import msgspec
+
+from nncore.errors import DataError, NNError, UsageError
+from nncore.files import reading
+from nncore.train import parts
+from nncore.train.parts import Wrong, near, plain
+
+MAX_NBYTES = 1 << 16
+NAMES = ("name", "kind")  # a table in which one of these changes is another table
+MATH_MODES = ("f32",)
+Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 53)]
+Amount = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the tables with fixed keys."""
+
+
+class Data(Table):
+    """[data] name or folder; validation: share held out; limit: so many training samples only; standardise: as Model's."""
+
+    name: str | None = None
+    folder: str | None = None
+    validation: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
+    limit: Count | None = None
+    standardise: Literal["auto", "global", "feature", "unit", "none"] | None = None
+
+    @property
+    def asked(self) -> str | None:
+        """The folder or the name, as `data.load` takes it."""
+        return self.name if self.folder is None else self.folder
+
+
+class Train(Table):
+    """[train]: how long, in which steps, from which seed, against which loss, held against which accuracy."""
+
+    epochs: Count = 5
+    batch: Count = 128
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    shards: Count = 1
+    steps: Count | None = None
+    patience: Count | None = None
+    threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    math: str = "f32"
+    loss: dict = {}
+
+
+class Penalty(Table):
+    """[penalty]: l1 sum |w| + l2/2 sum w^2, of biases too if asked."""
+
+    l1: Amount = 0.0
+    l2: Amount = 0.0
+    biases: bool = False
+
+
+class Run(Table):
+    """[run]: what nncore adds to the settings of a run: the data's fingerprint, numerics id and version it was made with."""
+
+    fingerprint: str = ""
+    numerics: int = 0
+    version: str = ""
+
+
+class Config(Table):
+    """Everything that decides the bits of a run, resolved, and the threshold it is held against. Stored as config.toml."""
+
+    data: Data = Data()
+    model: dict = {}
+    train: Train = Train()
+    optimizer: dict = {}
+    schedule: dict = {}
+    penalty: Penalty = Penalty()
+    augment: dict = {}
+    average: dict = {}
+    clip: dict = {}
+    run: Run = Run()
+
+    def get(self, key: str):
+        """The value of a dotted key; None where there is none."""
+        found = self.tables()
+        for part in key.split("."):
+            found = found.get(part) if isinstance(found, dict) else None
+        return found
+
+    def tables(self) -> dict:
+        """All tables as plain values, what is None left out."""
+        return _without_none(msgspec.to_builtins(self))
+
+    def to_toml(self) -> bytes:
+        """The text of config.toml."""
+        head = ("# Settings of this run, resolved. Again, to the bit: nncore train THIS_FILE. "
+                "Go on with it: nncore train --resume FOLDER\n\n")
+        return (head + to_toml(self.tables())).encode("utf-8", "replace")
+
+
+SECTIONS = Config.__struct_fields__
+_FIXED = {"data": Data, "train": Train, "penalty": Penalty, "run": Run}
+
+
+# ---- TOML ------------------------------------------------------------------------------------------------------------
+
+
+def read_toml(path: str | os.PathLike) -> dict:
+    """The tables of a settings file. Raises DataError naming the file, and the line if it is not TOML."""
+    if os.path.isdir(path):
+        raise DataError(f"{path}: a folder, not a settings file: {_folder_hint(path)}")
+    with reading(path), open(path, "rb") as file:
+        text = file.read(MAX_NBYTES + 1)
+    if len(text) > MAX_NBYTES:
+        raise DataError(f"{path}: larger than {MAX_NBYTES // 1024} kB: not a settings file")
+    try:
+        return _toml().loads(text.decode())
+    except (ValueError, RecursionError) as e:
+        raise DataError(f"{path}: not TOML: {e}") from None
+
+
+def _folder_hint(path) -> str:
+    if os.path.exists(os.path.join(path, "config.toml")):
+        return f"nncore train {path}/config.toml repeats this run, nncore train --resume {path} goes on with it"
+    return "give a file like examples/run.toml"
+
+
+def _toml():
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    return tomllib
+
+
+def parse_value(text: str):
+    """A value in TOML syntax (3, 0.1, true, "text", [1, 2], {a = 1}); a bare word is text. Raises UsageError."""
+    try:
+        return _toml().loads(f"v = {text}\n")["v"] if "\n" not in text and len(text) < MAX_NBYTES else _not_toml(text)
+    except (ValueError, RecursionError):
+        if text and text[0].isalpha() and all(c.isalnum() or c in "_-./" for c in text):
+            return text
+        return _not_toml(text)
+
+
+def _not_toml(text: str):
+    raise UsageError(f"{text[:80]!r} is not a TOML value: 3, 0.1, true, \"text\", [1, 2] or {{a = 1}}")
+
+
+def to_toml(tables: dict) -> str:
+    """Tables as TOML text, scalars of a table before its sub-tables."""
+    lines: list[str] = []
+
+    def write(prefix: str, table: dict) -> None:
+        scalars = {k: v for k, v in table.items() if not isinstance(v, dict)}
+        if prefix and (scalars or not table):
+            lines.append(f"\n[{prefix}]")
+        lines.extend(f"{_key(k)} = {_value(v)}" for k, v in scalars.items())
+        for k, v in table.items():
+            if isinstance(v, dict) and v:
+                write(f"{prefix}.{_key(k)}" if prefix else _key(k), v)
+
+    write("", tables)
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _key(key: str) -> str:
+    return key if key and all(c.isascii() and (c.isalnum() or c in "_-") for c in key) else _value(key)
+
+
+def _value(value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + "}"
+    return f"[{', '.join(map(_value, value))}]" if isinstance(value, (tuple, list)) else repr(value)
+
+
+def _without_none(value):
+    if isinstance(value, dict):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    return value
+
+
+# ---- layers ----------------------------------------------------------------------------------------------------------
+
+
+class Draft:
+    """Layers of settings, the latest wins; who said what is remembered for the complaints."""
+
+    def __init__(self):
+        self.layers: list[tuple[dict, str, type[NNError]]] = []
+
+    def add(self, tables: dict, file: str | os.PathLike) -> Draft:
+        """The tables of a file; a folder in it is relative to the file."""
+        data = tables.get("data")
+        if isinstance(data, dict) and isinstance(data.get("folder"), str):
+            folder = os.path.join(os.path.dirname(os.path.abspath(file)), os.path.expanduser(data["folder"]))
+            tables = {**tables, "data": {**data, "folder": os.path.normpath(folder)}}
+        self.layers.append((tables, os.fspath(file), DataError))
+        return self
+
+    def put(self, key: str, value, said: str) -> Draft:
+        """One dotted key from the command line, `said` there by this option. A key of a section alone takes a table."""
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        self.layers.append((value, said, UsageError))
+        return self
+
+    def merged(self) -> tuple[dict, dict]:
+        """(tables, {dotted key: (who said so, the error for it)}), the model's recipe lowest."""
+        tables, origins = {}, {}
+        for layer, said, error in [*self._recipe(), *self.layers]:
+            _lay(tables, _tidy(layer), "", origins, (said, error))
+        return tables, origins
+
+    def _recipe(self) -> list:
+        """The recipe of the model as a layer; none below a resolved file of the same model, which says everything."""
+        asked = [(plain(t["model"]["name"]), "run" in t) for t, *_ in self.layers
+                 if isinstance(t.get("model"), dict) and isinstance(t["model"].get("name"), str)]
+        name = asked[-1][0] if asked else "mlp"
+        builder = next((b for n, b in parts.MODELS.items() if plain(n) == name), None)
+        if builder is None or any(same == name and resolved for same, resolved in asked):
+            return []
+        return [(getattr(builder, "recipe", {}), f"the recipe of {name}", NNError)]
+
+
+def _tidy(layer: dict) -> dict:
+    """`loss = "huber"` is short for a table."""
+    train = layer.get("train")
+    if isinstance(train, dict) and isinstance(train.get("loss"), str):
+        return {**layer, "train": {**train, "loss": {"name": train["loss"]}}}
+    return layer
+
+
+def _lay(below: dict, above: dict, prefix: str, origins: dict, origin: tuple) -> None:
+    """Lay `above` over `below`, in place; `false` for a table empties it."""
+    if prefix == "data." and {"name", "folder"} & set(above):
+        below.pop("name", None)
+        below.pop("folder", None)
+    elif prefix and any(isinstance(above.get(k), str) and plain(above[k]) != plain(str(below.get(k, ""))) for k in NAMES):
+        below.clear()
+        for key in [k for k in origins if k.startswith(prefix)]:
+            del origins[key]
+    for key, value in above.items():
+        full = f"{prefix}{key}"
+        origins[full] = origin
+        if isinstance(value, dict):
+            if not isinstance(below.get(key), dict):
+                below[key] = {}
+            _lay(below[key], value, f"{full}.", origins, origin)
+        else:
+            below[key] = {} if value is False and full in SECTIONS else value
+
+
+# ---- resolving -------------------------------------------------------------------------------------------------------
+
+
+def resolve(draft: Draft) -> Config:
+    """The settings that the layers come to, every default filled in. Raises DataError for what a file says, UsageError for
+    what the command line says, naming the place, the key, what was found, and what is known.
+    """
+    tables, origins = draft.merged()
+    try:
+        return _resolved(tables, origins)
+    except Wrong as e:
+        said, error = _origin(e.key, origins)
+        name = "" if said.startswith("--") and said != "--set" else f"{e.key}: "
+        raise error(f"{said}: {name}{e.text}") from None
+
+
+def _origin(key: str, origins: dict) -> tuple[str, type[NNError]]:
+    """Who said a key, or a key of the table that it names; the command line first."""
+    if key in origins and not any(k.startswith(f"{key}.") for k in origins):
+        return origins[key]
+    inside = [o for k, o in origins.items() if k == key or k.startswith(f"{key}.") or key.startswith(f"{k}.")]
+    inside.sort(key=lambda o: (UsageError, DataError, NNError).index(o[1]))
+    return inside[0] if inside else ("settings", UsageError)
+
+
+def _resolved(tables: dict, origins: dict) -> Config:
+    for section, table in tables.items():
+        if section not in SECTIONS:
+            raise Wrong(section, f"unknown key {section}{near(section, [*SECTIONS, *_keys()])}")
+        if not isinstance(table, dict):
+            raise Wrong(section, f"expected a table [{section}], found {table!r}")
+    _check_numbers("", tables)
+    fixed = {name: _converted(name, kind, tables.get(name, {})) for name, kind in _FIXED.items()}
+    if fixed["data"].name is not None and fixed["data"].folder is not None:
+        raise Wrong("data.folder", "give data.name or data.folder, not both")
+    if fixed["train"].math not in MATH_MODES:
+        raise Wrong("train.math", f"unknown math mode {fixed['train'].math!r}{near(fixed['train'].math, MATH_MODES)}")
+    if fixed["train"].patience and not fixed["data"].validation:
+        raise Wrong("train.patience", "it watches the validation loss: set data.validation (--validation SHARE) too, "
+                                      "for example 0.1")
+    fixed["train"] = msgspec.structs.replace(fixed["train"], loss=parts.complete_loss(fixed["train"].loss))
+    optimizer, schedule = parts.complete_optimizer(tables.get("optimizer", {}), tables.get("schedule", {}),
+                                                   lambda key: origins[key][1] is not NNError)
+    for later in ("average", "clip"):
+        if tables.get(later):
+            raise Wrong(later, f"this version of nncore has no [{later}]; leave the table out")
+    return Config(**fixed, model=parts.complete_model(tables.get("model", {})), optimizer=optimizer, schedule=schedule,
+                  augment=parts.complete_augment(tables.get("augment", {})))
+
+
+def _keys() -> list[str]:
+    """Every key of the tables with fixed keys, for suggestions."""
+    return [f"{name}.{key}" for name, kind in _FIXED.items() for key in kind.__struct_fields__]
+
+
+def _converted(section: str, kind: type[Table], table: dict) -> Table:
+    known = kind.__struct_fields__
+    if bad := [k for k in table if k not in known]:
+        elsewhere = [k for k in [*_keys(), "optimizer.lr"] if k.endswith(f".{bad[0]}")]
+        hint = f": it is {elsewhere[0]}" if elsewhere else near(bad[0], known)
+        raise Wrong(f"{section}.{bad[0]}", f"unknown key {bad[0]}{hint}")
+    table = {k: None if v is False and getattr(kind(), k) is None else v for k, v in table.items()}
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as e:
+        what, _, key = str(e).partition(" - at `$.")
+        key = key.rstrip("`").partition(".")[0].partition("[")[0]
+        what = what.replace("`", "").replace(" | null", "")
+        raise Wrong(f"{section}.{key}", f"{what[:1].lower()}{what[1:]}, found {table.get(key)!r}") from None
+
+
+def _check_numbers(prefix: str, value) -> None:
+    for key, v in value.items() if isinstance(value, dict) else ():
+        full = f"{prefix}.{key}".lstrip(".")
+        for x in v if isinstance(v, list) else [v]:
+            if isinstance(x, float) and not isfinite(x):
+                raise Wrong(full, f"must be a finite number, found {x}")
+        _check_numbers(full, v)
+
+
+def read_config(path: str | os.PathLike) -> Config:
+    """Read and validate the config.toml of a run. Raises DataError naming file, key and what was expected."""
+    return resolve(Draft().add(read_toml(path), path))
