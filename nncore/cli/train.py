@@ -159,12 +159,14 @@ class Training:
         from dataclasses import replace
 
         from nncore.train.runs import EpochKeeper, StopKeeper, fingerprint, make_trainer
+        from nncore.train.watch import LayerWatch
 
         self.begun = time.monotonic()
         self.progress = training_progress(self.config.epochs, self.quiet)
         keepers = StopKeeper(None), EpochKeeper(None)
         self.trainer = trainer = make_trainer(self.config, self.data, keepers, steps=self.steps, executor=self.executor)
         self.model = model = trainer.model
+        trainer.callbacks.insert(-1, LayerWatch())
         trainer.on_progress = self._on_progress
         trainer.callbacks.append(self)
         statistics = model.memory.tensor(model.mean).tobytes() + model.memory.tensor(model.scale).tobytes()

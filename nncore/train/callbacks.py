@@ -24,6 +24,13 @@ class Callback:
     def restore(self, state: dict) -> None:
         """Take back what `state` gave."""
 
+    def blob(self, trainer) -> bytes:
+        """What a checkpoint has to keep beside it, as bytes."""
+        return b""
+
+    def restore_blob(self, data: bytes) -> None:
+        """Take back what `blob` gave."""
+
 
 class EarlyStopping(Callback):
     """Stop after `patience` epochs without improvement of `monitor`; the best weights are restored always.
