@@ -26,6 +26,9 @@ score: $(VENV)/built ## count test_predictions.csv against the labels of DATA
 predict: $(VENV)/built ## predict DATA with the latest run, or with RUN=folder
 	@test -n "$(RUN)" || $(call stop,no run yet: make train first)
 	@$(NNCORE) predict $(call quote,$(RUN)) $(call option,data,DATA) $(machine) --output test_predictions.csv
+report: $(VENV)/report ## one HTML file about the latest run, or RUN=folder
+	@test -n "$(RUN)" || $(call stop,no run yet: make train first)
+	@$(NNCORE) report $(call quote,$(RUN)) $(machine)
 bench: $(VENV)/built ## measure kernels and training on this machine
 	@$(NNCORE) bench $(machine)
 test-san: ## the C tests under the sanitizers, warnings as errors
@@ -55,4 +58,6 @@ $(VENV)/built: $(SOURCES)
 	@$(PY) -m compileall -q nncore; touch $@
 $(VENV)/dev: $(VENV)/built
 	@$(PIP) -e '.[dev]' && touch $@
-.PHONY: help build train test score predict bench test-san test-exhaustive test-matrix lint size clean
+$(VENV)/report: $(VENV)/built
+	@$(PIP) -e '.[report]' && touch $@
+.PHONY: help build train test score predict report bench test-san test-exhaustive test-matrix lint size clean

@@ -10,6 +10,8 @@ COMMANDS = {
     "train": ("nncore.cli.train:train", "Train a network; evaluate it; leave a run folder."),
     "predict": ("nncore.cli.predict:predict", "Classes or probabilities from a trained network."),
     "score": ("nncore.cli.score:score", "Count a prediction file against labels."),
+    "report": ("nncore.cli.report:report", "One HTML file about a run."),
+    "compare": ("nncore.cli.report:compare", "Runs side by side."),
     "bench": ("nncore.cli.bench:bench", "Measure kernels and training."),
     "data": ("nncore.cli.data:data", "List, fetch, describe and convert data sets."),
     "info": ("nncore.cli.info:info", "Version, build, instruction sets, places."),

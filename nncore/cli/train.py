@@ -165,6 +165,7 @@ class Training:
         from msgspec.structs import replace
 
         from nncore.train.runs import EpochKeeper, StopKeeper, fingerprint, limited, make_trainer
+        from nncore.train.watch import LayerWatch
 
         self.begun = time.monotonic()
         self.progress = training_progress(self.config.train.epochs, self.quiet)
@@ -172,6 +173,7 @@ class Training:
         keepers = StopKeeper(None), EpochKeeper(None)
         self.trainer = trainer = make_trainer(self.config, self.data, keepers, self.steps, executor=self.executor)
         self.model = model = trainer.model
+        trainer.callbacks.insert(-1, LayerWatch())
         trainer.on_progress = self._on_progress
         trainer.callbacks.append(self)
         statistics = model.memory.tensor(model.mean).tobytes() + model.memory.tensor(model.scale).tobytes()

@@ -1,1 +1,16 @@
-"""Pictures and pages from the plain data that runs, labs, benches and gradings wrote."""
+"""Reports: one self-contained HTML file from the files that a run wrote, and several runs side by side.
+
+    read.py     run folders as plain data, names made harmless      charts.py   curves and diagrams (altair, static SVG)
+    png.py      pictures from bytes                                 page.py     the pages (jinja2, escaped throughout)
+    compare.py  what differs between runs                           notebook.py what Jupyter shows of our objects
+    drawing.py  the computational graph
+
+A report needs no network, no script and no other file: charts are inlined SVG whose colours follow the reader's theme.
+"""
+
+from nncore.report.compare import compare
+from nncore.report.page import compare_html, report_html
+from nncore.report.read import Run, read_run
+from nncore.report.render import require
+
+__all__ = ["Run", "compare", "compare_html", "read_run", "report_html", "require"]

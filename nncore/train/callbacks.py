@@ -47,6 +47,13 @@ class Callback:
     def restore(self, state: dict) -> None:
         """Take back what `state` gave."""
 
+    def blob(self, trainer) -> bytes:
+        """What a checkpoint has to keep beside it, as bytes."""
+        return b""
+
+    def restore_blob(self, data: bytes) -> None:
+        """Take back what `blob` gave."""
+
 
 class LambdaCallback(Callback):
     """Functions of (trainer), on_epoch_end of (trainer, record). Raises UsageError for what cannot be called."""

@@ -241,6 +241,9 @@ def pack_checkpoint(trainer) -> tuple[list, dict[str, str]]:
             continue
         t = model.memory.tensor(s)
         tensors.append((f"state.{s.name}", t.dtype, s.shape, t.tobytes()))
+    for i, c in enumerate(trainer.callbacks):
+        if data := getattr(c, "blob", lambda _: b"")(trainer):
+            tensors.append((f"state.callback.{i}", "u8", (len(data),), data))
     if trainer.best is not None:
         tensors.append(("best", "u8", (len(trainer.best),), trainer.best))
     history = json.dumps(trainer.history).encode()  # not in the metadata: it may outgrow the largest header
@@ -281,6 +284,9 @@ def load_checkpoint(trainer, path) -> None:
     for c, state in zip(trainer.callbacks, training["callbacks"], strict=False):
         if state and hasattr(c, "restore"):
             c.restore(state)
+    for i, c in enumerate(trainer.callbacks):
+        if f"state.callback.{i}" in tensors and hasattr(c, "restore_blob"):
+            c.restore_blob(tensors[f"state.callback.{i}"][2])
 
 
 __all__ = ["Parameter", "load_checkpoint", "load_model", "save_checkpoint", "save_model", "weights_sha256"]

@@ -49,7 +49,7 @@ def test_size_and_style():
 def test_help_is_the_default(make):
     done = make()
     assert done.returncode == 0
-    for target in ("train", "test", "score", "predict", "bench", "test-san", "test-exhaustive", "test-matrix", "lint",
+    for target in ("train", "test", "score", "predict", "report", "bench", "test-san", "test-exhaustive", "test-matrix", "lint",
                    "size", "clean", "build"):
         assert f"make {target} " in done.stdout
 
