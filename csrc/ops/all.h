@@ -3,6 +3,7 @@
 #include "reduce.c"
 #include "elementwise.c"
 #include "activation.c"
+#include "conv.c"
 #include "softmax.c"
 #include "loss.c"
 #include "gather.c"
