@@ -89,6 +89,11 @@ extern const char *const nn_op_names[NN_OP_COUNT_];     /* pass_driver.c */
 extern nn_op_fn *const nn_reference_f32[NN_OP_COUNT_];  /* pass_ref.c; NULL for ops that are driver only */
 extern nn_op_fn *const nn_reference_f64[NN_OP_COUNT_];
 
+/* Where an op keeps the opcode of the activation fused behind it, -1 if it can have none. */
+static inline int32_t nn_act_dim(int32_t op)
+{
+    return op == NN_OP_DENSE_FWD ? 3 : op == NN_OP_CONV_FWD || op == NN_OP_CONV_BWD_DATA ? 16 : -1;
+}
 /* Run a range kernel over this rank's part of n, split in multiples of grain. */
 void nn_drive_range(const nn_call *c, int32_t op, int64_t n, int64_t grain);
 /* Record a fault; the first one wins. The executor sees it at the barrier behind the instruction. */

@@ -15,7 +15,7 @@
 enum {
     NN_NUMERICS_ID = 1,  /* raised whenever any bit of math mode f32 changes; stored in every checkpoint */
     NN_MAX_ARGS = 12,
-    NN_MAX_DIMS = 16,
+    NN_MAX_DIMS = 20,
     NN_MAX_SCALARS = 16,
     NN_MAX_EXTERNALS = 12,
     NN_MAX_THREADS = 64
@@ -60,6 +60,13 @@ typedef enum nn_opcode {
     NN_OP_DENSE_FWD,        /* y = act(x w + b). y x w b?; N I O act; scalars of act */
     NN_OP_DENSE_BWD_DATA,   /* dx = dy w^T. dx dy w; N I O */
     NN_OP_DENSE_BWD_WEIGHT, /* dw[s] = x[s]^T dy[s], rows split in shards. dw x dy; N I O shards */
+    /* conv.c. x (N,H,W,C), w (R,S,C/G,K), y (N,P,Q,K); strides sh sw, padding at the top and left pt pl, dilations dh dw,
+     * groups G; act as in dense_fwd */
+    NN_OP_CONV_FWD,        /* y = act(x * w + b). y x w b?; N H W C R S K P Q sh sw pt pl dh dw G act; scalars of act */
+    NN_OP_CONV_BWD_DATA,   /* dx = act(dy * w turned + b). dx dy w b?; N H W C R S K P Q sh sw pt pl dh dw G act; scalars of
+                              act */
+    NN_OP_CONV_BWD_WEIGHT, /* dw[z] = x[z] * dy[z], images split in shards. dw x dy; N H W C R S K P Q sh sw pt pl dh dw G
+                              shards */
     /* reduce.c */
     NN_OP_SUM_ROWS, /* y[s,j] = sum_i x[s,i,j], i ascending. y x; N C shards */
     NN_OP_SUM_ALL,  /* y[s] = scale sum_i x[s,i]; 16 lanes, chunks of 4096, pairwise. y x; n shards; scale */

@@ -184,7 +184,7 @@ static int32_t refuse(nn_fault *fault, int32_t status, int64_t instr, int64_t in
     return status;
 }
 
-/* An activation fused behind a dense layer must be one that works element by element. */
+/* An activation fused behind a product must be one that works element by element. */
 static int fused_ok(int64_t act)
 {
     if (act < NN_OP_STEP_FWD || act > NN_OP_SOFTPLUS_FWD)
@@ -218,7 +218,7 @@ int32_t nn_tape_check(const nn_tape *tape, nn_fault *fault)
         for (int32_t a = 0; a < in->n_args; a++)
             if (in->arg[a] < -1 || in->arg[a] >= tape->n_buffers)
                 return refuse(fault, NN_ERR_ARGUMENT, i, a);
-        if (in->op == NN_OP_DENSE_FWD && !fused_ok(in->dim[3]))
+        if (nn_act_dim(in->op) >= 0 && !fused_ok(in->dim[nn_act_dim(in->op)]))
             return refuse(fault, NN_ERR_ARGUMENT, i, -1);
     }
     return NN_OK;

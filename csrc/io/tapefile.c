@@ -181,11 +181,12 @@ static void read_instr(reader *r, nn_instr *in)
     for (int64_t i = 0; i < scalars; i++)
         in->scalar[i] = read_f64(r);
     read_f64(r); /* FLOP */
-    /* Opcodes are private to a build: the activation of a dense layer comes by name or not at all. */
-    if ((in->op == NN_OP_DENSE_FWD && in->dim[3] != -1) || (fused >= 0 && in->op != NN_OP_DENSE_FWD))
+    /* Opcodes are private to a build: a fused activation comes by name or not at all. */
+    int32_t act = nn_act_dim(in->op);
+    if ((act >= 0 && in->dim[act] != -1) || (fused >= 0 && act < 0))
         fail(r, NN_ERR_FORMAT);
-    if (fused >= 0)
-        in->dim[3] = fused;
+    else if (fused >= 0)
+        in->dim[act] = fused;
 }
 
 static void read_outputs(reader *r, nn_program_tape *t)

@@ -3,6 +3,7 @@
 #include "reduce.c"
 #include "elementwise.c"
 #include "activation.c"
+#include "conv.c"
 #include "softmax.c"
 #include "pool.c"
 #include "loss.c"

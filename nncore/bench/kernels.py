@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from nncore._ffi import lib
-from nncore.bench.cases import Arg, Call, Case, collect
+from nncore.bench.cases import Arg, Call, Case, collect, conv
 from nncore.bench.limits import Probe
 from nncore.graph.plan import Layout
 from nncore.graph.tape import PARALLEL_FLOP, Buffer, Executor, Instruction, Memory, Position, Tape
@@ -21,6 +21,7 @@ from nncore.tensor import Tensor
 PRODUCTS = ((64, 64, 64), (128, 128, 128), (256, 256, 256), (512, 512, 512), (1024, 1024, 1024), (32, 784, 128),
             (128, 784, 128), (128, 784, 256), (128, 784, 512), (128, 256, 10), (128, 512, 10))  # fmt: skip
 _FORMS = {"dense_fwd": "nn", "dense_bwd_weight": "tn", "dense_bwd_data": "nt"}
+_BY_PEAK = {*_FORMS, "conv_fwd", "conv_bwd_data", "conv_bwd_weight"}
 
 
 def cases(text: str = "") -> Iterator[tuple[Case, tuple[int, ...]]]:
@@ -41,6 +42,8 @@ def title(case: Case) -> str:
 
 def shape(case: Case, size: tuple[int, ...]) -> str:
     """Sizes as text; a product's are M x K x N of the multiplication that is done."""
+    if case.op.startswith("conv_"):
+        return conv.title(size)
     if case.op == "dense_bwd_weight":
         size = (size[1], size[0] // size[3], size[2])
     if case.op == "dense_bwd_data":
@@ -103,7 +106,7 @@ def measure(case: Case, size: tuple[int, ...], call: Call, probe: Probe, seconds
         before = after
     middle = median(taken)
     return row(title(case), shape(case, size), probe, middle, flop / middle * 1e-9, call.nbytes / middle * 1e-9,
-               median(shares) if case.op in _FORMS else None)
+               median(shares) if case.op in _BY_PEAK else None)
 
 
 def row(case: str, shape: str, probe: Probe, seconds: float | None, gflops: float | None, gbytes: float | None,

@@ -130,7 +130,8 @@ class Op:
     dtypes   of the outputs
     mutates  indices of inputs that the op overwrites: such a node is an effect and has no output
     defaults attributes and their default values; unknown ones are refused
-    epilogue may be fused behind a dense product (elementwise, derivative written in its output)
+    epilogue may be fused behind a product (elementwise, derivative written in its output)
+    fuses    such a product: the last of its dims is the opcode of the epilogue, or -1
     """
 
     name: str
@@ -143,6 +144,7 @@ class Op:
     mutates: tuple[int, ...] = ()
     defaults: dict[str, Any] = field(default_factory=dict)
     epilogue: bool = False
+    fuses: bool = False
 
     def __call__(self, *inputs: Node | None, **attrs: Any) -> Node:
         if unknown := set(attrs) - set(self.defaults):

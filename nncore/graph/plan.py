@@ -19,7 +19,7 @@ NBYTES = {"f32": 4, "f64": 8, "u8": 1, "i32": 4, "i64": 8}
 
 @dataclass
 class Step:
-    """One instruction to be: the node it computes, and the dense node that its activation was fused into, if any."""
+    """One instruction to be: the node it computes, and the product that its activation was fused into, if any."""
 
     node: Node
     fused: Node | None = None
@@ -81,7 +81,7 @@ def linearise(effects: list[Node], outputs: list[Node], fuse: bool = True) -> li
 
 
 def _fuse_epilogues(nodes: list[Node], kept: list[Node]) -> list[Step]:
-    """Fuse an activation behind a dense product whose potential nobody else reads. The bits stay: the same kernel runs
+    """Fuse an activation behind a product whose potential nobody else reads. The bits stay: the same kernel runs
     on the same values, only while they are still in cache."""
     uses: dict[int, int] = {}
     for user in nodes:
@@ -92,7 +92,7 @@ def _fuse_epilogues(nodes: list[Node], kept: list[Node]) -> list[Step]:
     partner = {}
     for n in nodes:
         z = n.inputs[0] if n.op.epilogue else None
-        if z is not None and z.op is ops.dense and uses[id(z)] == 1 and id(z) not in kept_ids:
+        if z is not None and z.op and z.op.fuses and uses[id(z)] == 1 and id(z) not in kept_ids:
             partner[id(z)] = n
     fused = {id(n): z for z in nodes if (n := partner.get(id(z)))}
     return [Step(n, fused.get(id(n))) for n in nodes if id(n) not in partner]

@@ -8,8 +8,8 @@
              f64 flop
     text     u16 bytes  UTF-8 without NUL
 
-Opcodes are private to a build, so dim 3 of dense_fwd (the fused activation) is written as -1 and restored by name. Notes,
-keys ascending, are for whoever runs the tapes without this package: epochs, seed and the like.
+Opcodes are private to a build, so the last dim of dense_fwd, conv_fwd and conv_bwd_data (the fused activation) is -1 here
+and restored by name. Notes, keys ascending, are for whoever runs the tapes without this package: epochs, seed and the like.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from math import prod
 from nncore._ffi import lib, op_names
 from nncore.errors import DataError, UsageError
 from nncore.files import reading, write_atomic
+from nncore.graph import ops
 from nncore.graph.tape import _DTYPE_IDS, REGIONS, Buffer, Instruction, Tape
 
 MAGIC = b"NNTAPE1\n"
@@ -49,7 +50,7 @@ def dump(tapes: list[Tape], notes: dict[str, str] | None = None) -> bytes:
 
 
 def _instruction(i: Instruction) -> bytes:
-    dims = (*i.dims[:3], -1) if i.note else i.dims
+    dims = (*i.dims[:-1], -1) if i.note else i.dims
     fused = f"{i.note}_fwd" if i.note else ""
     return (_text(i.op) + _text(fused) + _text(i.layer)
             + struct.pack(f"<BB{len(i.args)}i", i.n_outputs, len(i.args), *i.args)
@@ -159,8 +160,9 @@ class _Reader:
         for name in filter(None, (op, fused)):
             if name not in op_names():
                 self.fail(f"unknown op {name!r}")
-        if (op == "dense_fwd" and dims[3:] != (-1,)) or (fused and op != "dense_fwd"):
-            self.fail(f"{op} with {fused or 'a number'!r} fused: only dense_fwd has an activation, and by name")
+        fuses = ops.OPS[op].fuses
+        if (fuses and dims[-1:] != (-1,)) or (fused and not fuses):
+            self.fail(f"{op} with {fused or 'a number'!r} fused: only products have an activation, and by name")
         if fused:
-            dims = (*dims[:3], op_names()[fused])
+            dims = (*dims[:-1], op_names()[fused])
         return Instruction(op, fused.removesuffix("_fwd"), layer, args, n_outputs, dims, scalars, self.take("d")[0])

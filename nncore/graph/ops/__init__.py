@@ -7,6 +7,7 @@ sources stand in csrc/ops/<family>.c; argument order, dims and scalars in csrc/n
 from nncore.graph.node import Op
 from nncore.graph.ops.activation import *  # noqa: F403
 from nncore.graph.ops.augment import *  # noqa: F403
+from nncore.graph.ops.conv import *  # noqa: F403
 from nncore.graph.ops.data import *  # noqa: F403
 from nncore.graph.ops.dense import *  # noqa: F403
 from nncore.graph.ops.elementwise import *  # noqa: F403

@@ -24,7 +24,7 @@ def _dense_vjp(g: Node, n: Node) -> tuple:
     return (dense_bwd_data(g, w), dense_bwd_weight(x, g), sum_rows(g) if b is not None else None)
 
 
-dense = Op("dense_fwd", shape=_dense_shape, vjp=_dense_vjp,
+dense = Op("dense_fwd", shape=_dense_shape, vjp=_dense_vjp, fuses=True,
            dims=lambda n: (n.shape[0], n.inputs[0].shape[1], n.shape[1], -1),
            flop=lambda n: 2 * n.size * n.inputs[0].shape[1])
 dense_bwd_data = Op("dense_bwd_data", shape=lambda n: (n.inputs[0].shape[0], n.inputs[1].shape[0]),

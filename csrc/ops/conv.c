@@ -1,0 +1,205 @@
+/* conv.c - two-dimensional convolution (cross-correlation), its data gradient, its weight gradient.
+ *
+ *   conv_fwd         y (N, P, Q, K)  = act(sum_{r,s,c} x[n, p sh - pt + r dh, q sw - pl + s dw, c] w[r,s,c,k] + b[k])
+ *   conv_bwd_data    dx (N, H, W, C) = act(sum_{r,s,k} dy[n,p,q,k] w[r,s,c,k] + b[c]) over the p, q, r, s with
+ *                                      h = p sh - pt + r dh and w = q sw - pl + s dw
+ *   conv_bwd_weight  dw (shards, R, S, C/G, K): dw[z,r,s,c,k] = sum_{n,p,q} x[n, p sh - pt + r dh, ...] dy[n,p,q,k]
+ *
+ * Shapes: x (N, H, W, C), w (R, S, C/G, K), y and dy (N, P, Q, K); b optional. Strides sh sw, padding pt pl at the top and
+ * the left - at the bottom and the right it is what P and Q ask for -, dilations dh dw, G groups: channel k of the output
+ * sees the C/G input channels of its group alone. Source: Dumoulin and Visin 2016, arXiv 1603.07285; Goodfellow, Bengio,
+ * Courville 2016, eq. 9.7 and 9.11 to 9.13. A transposed convolution is conv_bwd_data read forwards, hence its b and act.
+ * Outputs alias no input.
+ *
+ * Numerics (numerics.md R11): forward ONE fma chain an output over (r, s, c) ascending from +0; backward-data the same
+ * over (r, s, k); weights one chain for every eight images (n, p, q ascending), these in tree_sum's binary tree. A tap
+ * that falls outside the image is no term: skipped, not multiplied by 0. The bias is added once, last, then act.
+ * Error: gamma_T sum |terms|, T the number of terms, and u |y| for the bias; weights gamma_(T8 + ceil(log2 (N / 8))), T8
+ * the terms of eight images (Higham 2002, eq. 3.5 and 4.6).
+ * What is hard is the border. No patch matrix and no padded copy is made: places of the output whose valid taps are the
+ * same make a rectangle, and the register tile runs over that (conv_kernel.h, conv_weight_kernel.h).
+ * Threads own whole outputs: rows of y and dx, tiles of dw. A 1x1 convolution of stride 1 is the matrix product it is.
+ */
+#ifdef NN_PASS_LIST
+NN_OP(conv_fwd, CONV_FWD)
+NN_OP(conv_bwd_data, CONV_BWD_DATA)
+NN_OP(conv_bwd_weight, CONV_BWD_WEIGHT)
+#endif
+
+#if defined(NN_PASS_REF) || defined(NN_PASS_KERNEL) || defined(NN_PASS_DRIVER)
+/* The dims of all three ops; `last` is act or shards. */
+typedef struct conv_shape {
+    int64_t N, H, W, C, R, S, K, P, Q, sh, sw, pt, pl, dh, dw, G, last;
+} conv_shape;
+_Static_assert(sizeof(conv_shape) <= NN_MAX_DIMS * sizeof(int64_t), "the dims must hold it");
+
+static inline conv_shape conv_shape_of(const nn_call *c)
+{
+    const int64_t *d = c->dim;
+    return (conv_shape){d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7], d[8], d[9], d[10], d[11], d[12], d[13], d[14], d[15],
+                        d[16]};
+}
+
+enum {
+    CONV_GROUP = 8,  /* images of one chain of the weight gradient */
+    CONV_GUARDED = 7 /* rows of a tile that watches the border, at most */
+};
+#endif
+
+#if defined(NN_PASS_KERNEL) || defined(NN_PASS_DRIVER)
+/* How the weights of a layer are cut into units: tiles of at most mr rows by nr output channels. The rows of a strip are
+ * the channels of one tap or, if flat, of a row of taps, which lie side by side in x as they do in w. */
+typedef struct conv_weight_plan {
+    int flat;
+    int64_t strips, rows, blocks, panels, units; /* rows of a strip, blocks of rows, panels of a group */
+} conv_weight_plan;
+
+/* Flat strips fill tiles better; but where columns are padded, a tile of several taps has to watch every border pixel. */
+static inline conv_weight_plan conv_plan_weight(const conv_shape *v, int64_t mr, int64_t nr)
+{
+    int inside = v->pl == 0 && (v->Q - 1) * v->sw + v->S <= v->W;
+    conv_weight_plan u = {.flat = v->dw == 1 && v->G == 1 && v->S > 1 && (inside || v->C < 6)};
+    u.strips = u.flat ? v->R : v->R * v->S;
+    u.rows = (u.flat ? v->S : 1) * (v->C / v->G);
+    if (u.flat && !inside && mr > CONV_GUARDED)
+        mr = CONV_GUARDED;
+    u.blocks = (u.rows + mr - 1) / mr;
+    u.panels = (v->K / v->G + nr - 1) / nr;
+    u.units = v->G * u.panels * u.strips * u.blocks;
+    return u;
+}
+#endif
+
+/* ---- REFERENCE ------------------------------------------------------------------------------------------------- */
+#ifdef NN_PASS_REF
+static void conv_activate(const nn_call *c, real *y, int64_t count, int64_t act)
+{
+    if (act < 0)
+        return;
+    void *arg[2] = {y, y};
+    nn_call call = {.arg = arg, .dim = &count, .scalar = c->scalar};
+    REF_TABLE[act](&call);
+}
+
+static void conv_fwd(const nn_call *c)
+{
+    const conv_shape v = conv_shape_of(c);
+    const int64_t C = v.C / v.G, K = v.K / v.G;
+    real *y = c->arg[0];
+    const real *x = c->arg[1], *w = c->arg[2], *b = c->arg[3];
+    for (int64_t o = 0; o < v.N * v.P * v.Q * v.K; o++) {
+        int64_t k = o % v.K, q = o / v.K % v.Q, p = o / v.K / v.Q % v.P, n = o / v.K / v.Q / v.P;
+        vreal sum = 0;
+        for (int64_t r = 0; r < v.R; r++)
+            for (int64_t s = 0; s < v.S; s++) {
+                int64_t i = p * v.sh - v.pt + r * v.dh, j = q * v.sw - v.pl + s * v.dw;
+                for (int64_t a = 0; a < C && i >= 0 && i < v.H && j >= 0 && j < v.W; a++)
+                    sum = v_fma(x[((n * v.H + i) * v.W + j) * v.C + k / K * C + a], w[((r * v.S + s) * C + a) * v.K + k], sum);
+            }
+        y[o] = b ? sum + b[k] : sum;
+    }
+    conv_activate(c, y, v.N * v.P * v.Q * v.K, v.last);
+}
+
+static void conv_bwd_data(const nn_call *c)
+{
+    const conv_shape v = conv_shape_of(c);
+    const int64_t C = v.C / v.G, K = v.K / v.G;
+    real *dx = c->arg[0];
+    const real *dy = c->arg[1], *w = c->arg[2], *b = c->arg[3];
+    for (int64_t o = 0; o < v.N * v.H * v.W * v.C; o++) {
+        int64_t a = o % v.C, j = o / v.C % v.W, i = o / v.C / v.W % v.H, n = o / v.C / v.W / v.H;
+        vreal sum = 0;
+        for (int64_t r = 0; r < v.R; r++)
+            for (int64_t s = 0; s < v.S; s++) {
+                int64_t p = i + v.pt - r * v.dh, q = j + v.pl - s * v.dw;
+                if (p < 0 || q < 0 || p % v.sh || q % v.sw || p / v.sh >= v.P || q / v.sw >= v.Q)
+                    continue;
+                const real *row = dy + ((n * v.P + p / v.sh) * v.Q + q / v.sw) * v.K + a / C * K;
+                for (int64_t k = 0; k < K; k++)
+                    sum = v_fma(row[k], w[((r * v.S + s) * C + a % C) * v.K + a / C * K + k], sum);
+            }
+        dx[o] = b ? sum + b[a] : sum;
+    }
+    conv_activate(c, dx, v.N * v.H * v.W * v.C, v.last);
+}
+
+/* One weight's sum over images [n, end): a chain for at most eight, else the tree of reduce.c over such chains. */
+static real conv_weight(const nn_call *c, const conv_shape *v, int64_t o, int64_t n, int64_t end)
+{
+    if (end - n > CONV_GROUP) {
+        int64_t half = CONV_GROUP;
+        while (2 * half < end - n)
+            half *= 2;
+        return conv_weight(c, v, o, n, n + half) + conv_weight(c, v, o, n + half, end);
+    }
+    const int64_t C = v->C / v->G, k = o % v->K, a = o / v->K % C, s = o / v->K / C % v->S, r = o / v->K / C / v->S;
+    const real *x = c->arg[1], *dy = c->arg[2];
+    vreal sum = 0;
+    for (; n < end; n++)
+        for (int64_t p = 0; p < v->P; p++)
+            for (int64_t q = 0; q < v->Q; q++) {
+                int64_t i = p * v->sh - v->pt + r * v->dh, j = q * v->sw - v->pl + s * v->dw;
+                if (i >= 0 && i < v->H && j >= 0 && j < v->W)
+                    sum = v_fma(x[((n * v->H + i) * v->W + j) * v->C + k / (v->K / v->G) * C + a],
+                                dy[((n * v->P + p) * v->Q + q) * v->K + k], sum);
+            }
+    return sum;
+}
+
+static void conv_bwd_weight(const nn_call *c)
+{
+    const conv_shape v = conv_shape_of(c);
+    const int64_t count = v.R * v.S * (v.C / v.G) * v.K, rows = v.N / v.last;
+    for (int64_t o = 0; o < count * v.last; o++)
+        ((real *)c->arg[0])[o] = conv_weight(c, &v, o % count, o / count * rows, (o / count + 1) * rows);
+}
+#endif
+
+/* ---- KERNEL ---------------------------------------------------------------------------------------------------- */
+#ifdef NN_PASS_KERNEL
+#include "conv_kernel.h"
+#include "conv_weight_kernel.h"
+#endif
+
+/* ---- DRIVER ---------------------------------------------------------------------------------------------------- */
+#ifdef NN_PASS_DRIVER
+/* Whether it is a matrix product of pixels by channels: the chain over (r, s, c) is then that over c. */
+static int conv_is_product(const conv_shape *v)
+{
+    return v->R == 1 && v->S == 1 && v->sh == 1 && v->sw == 1 && v->pt == 0 && v->pl == 0 && v->G == 1 && v->P == v->H &&
+           v->Q == v->W;
+}
+
+static void conv_product(const nn_call *c, const conv_shape *v, int64_t inputs, int64_t outputs, int64_t rsb, int64_t csb)
+{
+    nn_gemm_args g = {.m = v->N * v->H * v->W, .n = outputs, .k = inputs, .a = c->arg[1], .rsa = inputs, .csa = 1,
+                      .b = c->arg[2], .rsb = rsb, .csb = csb, .c = c->arg[0], .rsc = outputs, .bias = c->arg[3],
+                      .act = v->last < 0 ? NULL : c->set->range[v->last], .scalar = c->scalar};
+    gemm_team(c->team, c->set, g, c->is_double ? 8 : 4);
+}
+
+static void conv_fwd(const nn_call *c)
+{
+    const conv_shape v = conv_shape_of(c);
+    if (conv_is_product(&v))
+        conv_product(c, &v, v.C, v.K, v.K, 1);
+    else
+        nn_drive_range(c, NN_OP_CONV_FWD, v.N * v.P, 1);
+}
+
+static void conv_bwd_data(const nn_call *c)
+{
+    const conv_shape v = conv_shape_of(c);
+    if (conv_is_product(&v))
+        conv_product(c, &v, v.K, v.C, 1, v.K);
+    else
+        nn_drive_range(c, NN_OP_CONV_BWD_DATA, v.N * v.H, 1);
+}
+
+static void conv_bwd_weight(const nn_call *c)
+{
+    const conv_shape v = conv_shape_of(c);
+    nn_drive_range(c, NN_OP_CONV_BWD_WEIGHT, conv_plan_weight(&v, c->set->mr, c->set->nr).units, 1);
+}
+#endif

@@ -1,0 +1,358 @@
+/* conv_kernel.h - the KERNEL part of conv.c, forward and backward-data: both gather, for each place of the output, taps of
+ * the input times weights. They differ in how places and taps map to the input, which is what conv_axis says.
+ *
+ * The tile is gemm_kernel.h's: MR pixels by NV vectors of output channels in registers, per (tap, input channel) NV loads of
+ * packed weights and one broadcast a pixel. Its pixels have the same valid taps and lie equally far apart: in a row, in a
+ * column, or the same place of several images. So no tap is multiplied by a padding zero, and nothing is copied: at 14 x 14
+ * pixels, 3 x 3 taps and padding 1 that saves 9 % of the multiplications.
+ * Weights are packed once per call and rank: [panel of NR outputs][tap][input channel][outputs], the last panel's vectors
+ * filled up. What does not fit the scratch is done in parts, the chain carried through the output (numerics.md R1). */
+
+/* One axis of the output: place j, in [begin, end), is output index out0 + j out_step and sees, through its tap t in
+ * [0, taps), input index in0 + j in_step + t in_tap by the kernel's row (or column) tap0 + t tap_step. */
+typedef struct conv_axis {
+    int64_t out0, out_step, in0, in_step, in_tap, in_size, taps, tap0, tap_step, begin, end;
+} conv_axis;
+
+/* Places [begin, end) with the same valid taps [t0, t1). */
+typedef struct conv_class {
+    int64_t begin, end, t0, t1;
+} conv_class;
+
+enum { CONV_CLASSES = 32, CONV_SHORT = 4 /* fewer pixels in a row make a poor tile */ };
+
+static inline int64_t conv_ceil(int64_t a, int64_t b) { return a > 0 ? (a + b - 1) / b : -(-a / b); }
+static inline int64_t conv_max(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* Backward: output o = phase + j stride, input (o + pad - r dilation) / stride for the kernel rows r that divide; these are
+ * tap0, tap0 + tap_step, ..., and the input falls as they rise. */
+static conv_axis conv_axis_bwd(int64_t size, int64_t taps, int64_t stride, int64_t pad, int64_t dilation, int64_t phase,
+                               int64_t begin, int64_t end)
+{
+    int64_t step = 1, tap0 = 0;
+    while (step * dilation % stride)
+        step++;
+    while (tap0 < step && (phase + pad - tap0 * dilation) % stride)
+        tap0++;
+    int64_t count = tap0 < step && tap0 < taps ? (taps - tap0 + step - 1) / step : 0;
+    return (conv_axis){phase, stride, count ? (phase + pad - tap0 * dilation) / stride : 0, 1, -(step * dilation / stride),
+                       size, count, tap0, step, conv_ceil(begin - phase, stride), conv_ceil(end - phase, stride)};
+}
+
+/* The valid taps of place j that lie in kernel rows [low, high). */
+static conv_class conv_taps(const conv_axis *x, int64_t j, int64_t low, int64_t high)
+{
+    int64_t at = x->in0 + j * x->in_step, d = x->in_tap, t0, t1;
+    if (d > 0) {
+        t0 = at < 0 ? conv_ceil(-at, d) : 0;
+        t1 = conv_ceil(x->in_size - at, d);
+    } else {
+        t0 = at >= x->in_size ? (at - x->in_size) / -d + 1 : 0;
+        t1 = at < 0 ? 0 : at / -d + 1;
+    }
+    t0 = conv_max(t0, conv_ceil(low - x->tap0, x->tap_step));
+    t1 = at_most(at_most(t1, x->taps), conv_ceil(high - x->tap0, x->tap_step));
+    return t0 < t1 ? (conv_class){j, j + 1, t0, t1} : (conv_class){j, j + 1, 0, 0};
+}
+
+/* Classes of the places from j on, as many as there is room for; returns how many, *next is the first place left over. */
+static int conv_classes(const conv_axis *x, int64_t j, int64_t low, int64_t high, conv_class *found, int64_t *next)
+{
+    int count = 0;
+    for (; j < x->end; j++) {
+        conv_class one = conv_taps(x, j, low, high);
+        if (count && found[count - 1].t0 == one.t0 && found[count - 1].t1 == one.t1)
+            found[count - 1].end = j + 1;
+        else if (count < CONV_CLASSES)
+            found[count++] = one;
+        else
+            break;
+    }
+    *next = j;
+    return count;
+}
+
+/* ---- the tile -------------------------------------------------------------------------------------------------- */
+
+/* Pixels pixel apart in the input and c_pixel in the output; rows x columns of taps, k channels each. */
+typedef struct conv_run {
+    const real *a, *b, *bias; /* bias or NULL, added after the last part */
+    real *c;
+    int64_t pixel, c_pixel, rows, columns, k, a_row, a_column, b_row, b_column;
+    vmask tail;
+    int resume, relu;
+} conv_run;
+
+V_INLINE void conv_tile(const int mr, const int nv, const conv_run *o)
+{
+    vreal acc[MR][NV];
+    const vmask tail = o->tail;
+    const int64_t c_pixel = o->c_pixel, a_column = o->a_column, b_column = o->b_column;
+    real *c = o->c;
+    V_UNROLL for (int i = 0; i < mr; i++, c += c_pixel)
+        V_UNROLL for (int j = 0; j < nv; j++)
+            acc[i][j] = !o->resume ? v_zero() : j == nv - 1 ? v_load_m(c + j * VW, tail) : v_load(c + j * VW);
+    int64_t s1 = o->pixel * (int64_t)sizeof(real), s3 = 3 * s1, s5 = 5 * s1, high = 7 * s1;
+    const real *a_row = o->a, *b_row = o->b;
+    for (int64_t r = o->rows; r > 0; r--, a_row += o->a_row, b_row += o->b_row) {
+        const real *a_tap = a_row, *b_tap = b_row;
+        for (int64_t s = o->columns; s > 0; s--, a_tap += a_column, b_tap += b_column) {
+            const real *a = a_tap, *b = b_tap;
+            for (int64_t k = o->k; k > 0; k--, a++, b += nv * VW) {
+                vreal w[NV];
+                V_UNROLL for (int j = 0; j < nv; j++) {
+                    w[j] = v_load(b + j * VW);
+                    __builtin_prefetch(b + AHEAD * nv * VW + j * VW);
+                }
+                OPAQUE(s1);
+                OPAQUE(s3);
+                OPAQUE(s5);
+                const int64_t below[7] = {0, s1, 2 * s1, s3, 4 * s1, s5, 2 * s3};
+                V_UNROLL for (int i = 0; i < mr; i++) {
+                    vreal x = v_set1(*(const real *)(const void *)((const char *)a + (i < 7 ? 0 : high) + below[i % 7]));
+                    V_UNROLL for (int j = 0; j < nv; j++)
+                        acc[i][j] = v_fma(x, w[j], acc[i][j]);
+                }
+            }
+        }
+    }
+    if (o->bias)
+        V_UNROLL for (int j = 0; j < nv; j++) {
+            vreal bias = j == nv - 1 ? v_load_m(o->bias + j * VW, tail) : v_load(o->bias + j * VW);
+            V_UNROLL for (int i = 0; i < mr; i++)
+                acc[i][j] = v_add(acc[i][j], bias);
+        }
+    if (o->relu)
+        V_UNROLL for (int i = 0; i < mr; i++)
+            V_UNROLL for (int j = 0; j < nv; j++)
+                acc[i][j] = relu_y(acc[i][j], NULL);
+    c = o->c;
+    V_UNROLL for (int i = 0; i < mr; i++, c += c_pixel)
+        V_UNROLL for (int j = 0; j < nv; j++) {
+            if (j == nv - 1)
+                v_store_m(c + j * VW, tail, acc[i][j]);
+            else
+                v_store(c + j * VW, acc[i][j]);
+        }
+}
+
+typedef void conv_tile_fn(const conv_run *o);
+#define CONV_TILE(mr, nv) static void conv_ukr_##mr##x##nv(const conv_run *o) { conv_tile(mr, nv, o); }
+#define CONV_TILE_NAMES(mr, nv) conv_ukr_##mr##x##nv,
+TILES(CONV_TILE, 1)
+TILES(CONV_TILE, 2)
+
+static conv_tile_fn *const conv_tiles[NV][MR] = {{TILES(CONV_TILE_NAMES, 1)}, {TILES(CONV_TILE_NAMES, 2)}};
+
+/* ---- the sweep ------------------------------------------------------------------------------------------------- */
+
+/* A gather: tensors, their strides, and the weights' - element (tap, input channel i, output o) of group g is
+ * w[tap w_tap + g w_group + i w_in + o w_out]. */
+typedef struct conv_job {
+    const real *in, *w, *bias;
+    real *out;
+    int64_t in_image, in_row, in_pixel, out_image, out_row, out_pixel;
+    int64_t inputs, outputs, R, S, w_tap, w_group, w_in, w_out; /* inputs and outputs of a group */
+    int64_t panels;                                             /* of all groups */
+    conv_axis h, w_axis;
+    int relu, backward;
+} conv_job;
+
+/* The part of the weights that is packed: panels [panel, panel_end), taps of rows [r0, r1) x columns [s0, s1), input
+ * channels [k0, k1); whether the chains begin and end with it. */
+typedef struct conv_part {
+    int64_t panel, panel_end, r0, r1, s0, s1, k0, k1;
+    int first, last;
+    const real *packed;
+    int64_t panel_size; /* of a full panel */
+} conv_part;
+
+static int64_t conv_panel_columns(const conv_job *x, int64_t panel)
+{
+    int64_t per_group = (x->outputs + NR - 1) / NR;
+    return at_most(x->outputs - panel % per_group * NR, NR);
+}
+
+static void conv_pack(const conv_job *x, const conv_part *part, real *to)
+{
+    int64_t per_group = (x->outputs + NR - 1) / NR, k = part->k1 - part->k0;
+    for (int64_t p = part->panel; p < part->panel_end; p++) {
+        const real *w = x->w + p / per_group * x->w_group + p % per_group * NR * x->w_out + part->k0 * x->w_in;
+        real *panel = to + (p - part->panel) * part->panel_size;
+        for (int64_t r = part->r0; r < part->r1; r++)
+            for (int64_t s = part->s0; s < part->s1; s++)
+                panel += k * pack(panel, w + (r * x->S + s) * x->w_tap, x->w_out, x->w_in, conv_panel_columns(x, p), k);
+    }
+}
+
+/* So many places, in and out apart in input and output. */
+typedef struct conv_steps {
+    int64_t count, in, out;
+} conv_steps;
+
+/* Tiles along `run`, as even as can be, at every place of x and y. */
+static void conv_runs(conv_run o, int nv, conv_steps x, conv_steps y, conv_steps run)
+{
+    int64_t tiles_along = (run.count + MR - 1) / MR;
+    o.pixel = run.in;
+    o.c_pixel = run.out;
+    const conv_run start = o;
+    for (int64_t i = 0; i < x.count; i++)
+        for (int64_t j = 0; j < y.count; j++)
+            for (int64_t t = 0; t < tiles_along; t++) {
+                int64_t at = part_begin(run.count, tiles_along, t), mr = part_begin(run.count, tiles_along, t + 1) - at;
+                o.a = start.a + i * x.in + j * y.in + at * run.in;
+                o.c = start.c + i * x.out + j * y.out + at * run.out;
+                conv_tiles[nv - 1][mr - 1](&o);
+            }
+}
+
+/* One panel at the places of one class of rows and one of columns, in images [n, end). */
+static void conv_cell(const conv_job *x, const conv_part *part, int64_t panel, const conv_class *rows,
+                      const conv_class *columns, int64_t n, int64_t end)
+{
+    const conv_axis *h = &x->h, *w = &x->w_axis;
+    int64_t per_group = (x->outputs + NR - 1) / NR, g = panel / per_group, o0 = g * x->outputs + panel % per_group * NR;
+    int64_t width = conv_panel_columns(x, panel), nv = (width + VW - 1) / VW, k = part->k1 - part->k0, wide = nv * VW;
+    int64_t b_tap = k * wide, taps = part->s1 - part->s0;
+    conv_run o = {.bias = part->last && x->bias ? x->bias + o0 : NULL, .relu = part->last && x->relu, .resume = !part->first,
+                  .rows = rows->t1 - rows->t0, .columns = columns->t1 - columns->t0, .k = k,
+                  .tail = v_tail(width - (nv - 1) * VW)};
+    if (o.rows && o.columns) {
+        o.a = x->in + n * x->in_image + (h->in0 + rows->begin * h->in_step + rows->t0 * h->in_tap) * x->in_row +
+              (w->in0 + columns->begin * w->in_step + columns->t0 * w->in_tap) * x->in_pixel + g * x->inputs + part->k0;
+        o.b = part->packed + (panel - part->panel) * part->panel_size +
+              ((h->tap0 + rows->t0 * h->tap_step - part->r0) * taps + w->tap0 + columns->t0 * w->tap_step - part->s0) * b_tap;
+        o.a_row = h->in_tap * x->in_row;
+        o.a_column = w->in_tap * x->in_pixel;
+        o.b_row = h->tap_step * taps * b_tap;
+        o.b_column = w->tap_step * b_tap;
+        if (o.a_column == k && o.b_column == b_tap) { /* taps side by side are one run of channels */
+            o.k *= o.columns;
+            o.columns = 1;
+        }
+    } else {
+        o.rows = o.columns = 0; /* no tap: +0, or what is there already */
+        o.a = x->in;
+    }
+    o.c = x->out + n * x->out_image + (h->out0 + rows->begin * h->out_step) * x->out_row +
+          (w->out0 + columns->begin * w->out_step) * x->out_pixel + o0;
+    conv_steps image = {end - n, x->in_image, x->out_image};
+    conv_steps row = {rows->end - rows->begin, h->in_step * x->in_row, h->out_step * x->out_row};
+    conv_steps pixel = {columns->end - columns->begin, w->in_step * x->in_pixel, w->out_step * x->out_pixel};
+    if (pixel.count >= CONV_SHORT || (pixel.count >= row.count && pixel.count >= image.count))
+        conv_runs(o, (int)nv, image, row, pixel);
+    else if (row.count >= CONV_SHORT || row.count >= image.count)
+        conv_runs(o, (int)nv, image, pixel, row);
+    else
+        conv_runs(o, (int)nv, row, pixel, image);
+}
+
+/* All classes of a part of the weights, images [n, end): image by image, but corners for all images at once. */
+static void conv_images(conv_job *x, const conv_part *part, int64_t n, int64_t end)
+{
+    conv_class rows[CONV_CLASSES], columns[CONV_CLASSES];
+    int64_t j_row, j_column;
+    for (int64_t i = x->h.begin; i < x->h.end; i = j_row) {
+        int n_rows = conv_classes(&x->h, i, part->r0, part->r1, rows, &j_row);
+        for (int64_t j = x->w_axis.begin; j < x->w_axis.end; j = j_column) {
+            int n_columns = conv_classes(&x->w_axis, j, part->s0, part->s1, columns, &j_column);
+            for (int64_t m = n; m <= end; m++) /* m == end: the corners */
+                for (int64_t p = part->panel; p < part->panel_end; p++)
+                    for (int a = 0; a < n_rows; a++)
+                        for (int b = 0; b < n_columns; b++) {
+                            int corner = rows[a].end - rows[a].begin < CONV_SHORT &&
+                                         columns[b].end - columns[b].begin < CONV_SHORT;
+                            if (corner && m == end)
+                                conv_cell(x, part, p, &rows[a], &columns[b], n, end);
+                            else if (!corner && m < end)
+                                conv_cell(x, part, p, &rows[a], &columns[b], m, m + 1);
+                        }
+        }
+    }
+}
+
+/* Rows [p, p_end) of images [n, end): all phases of a backward pass, then an activation that is not the tile's. */
+static void conv_band(conv_job *x, const nn_call *c, const conv_part *part, int64_t n, int64_t end, int64_t p, int64_t p_end)
+{
+    const conv_shape v = conv_shape_of(c);
+    for (int64_t i = 0; i < (x->backward ? v.sh : 1); i++)
+        for (int64_t j = 0; j < (x->backward ? v.sw : 1); j++) {
+            if (x->backward) {
+                x->h = conv_axis_bwd(v.P, v.R, v.sh, v.pt, v.dh, i, p, p_end);
+                x->w_axis = conv_axis_bwd(v.Q, v.S, v.sw, v.pl, v.dw, j, 0, v.W);
+            } else {
+                x->h = (conv_axis){0, 1, -v.pt, v.sh, v.dh, v.H, v.R, 0, 1, p, p_end};
+                x->w_axis = (conv_axis){0, 1, -v.pl, v.sw, v.dw, v.W, v.S, 0, 1, 0, v.Q};
+            }
+            conv_images(x, part, n, end);
+        }
+    for (; n < end && part->last && v.last >= 0 && !x->relu; n++) {
+        int64_t count = (p_end - p) * x->out_row;
+        real *y = x->out + n * x->out_image + p * x->out_row;
+        void *arg[2] = {y, y};
+        nn_call call = {.arg = arg, .dim = &count, .scalar = c->scalar};
+        c->set->range[v.last](&call, 0, count);
+    }
+}
+
+/* Rows [u, end), counted through all images, with one part of the weights; whole images MR at a time. */
+static void conv_with(conv_job *x, const nn_call *c, const conv_part *part, int64_t rows, int64_t u, int64_t end)
+{
+    conv_pack(x, part, (real *)(void *)c->team->scratch);
+    while (u < end) {
+        int64_t n = u / rows, p = u % rows, images = at_most((end - u) / rows, MR);
+        if (p == 0 && images > 0) {
+            conv_band(x, c, part, n, n + images, 0, rows);
+            u += images * rows;
+        } else {
+            int64_t p_end = at_most(rows, p + end - u);
+            conv_band(x, c, part, n, n + 1, p, p_end);
+            u += p_end - p;
+        }
+    }
+}
+
+/* As many panels of weights at a time as fit the scratch; a panel that does not, tap by tap. */
+static void conv_gather(conv_job *x, const nn_call *c, int64_t rows, int64_t begin, int64_t end)
+{
+    const int64_t room = NN_RANK_NBYTES / (int64_t)sizeof(real), size = conv_max(1, x->R * x->S * x->inputs * NR);
+    conv_part part = {.r1 = x->R, .s1 = x->S, .k1 = x->inputs, .first = 1, .last = 1, .panel_size = size,
+                      .packed = (const real *)(const void *)c->team->scratch};
+    for (int64_t fit = room / size; fit > 0 && part.panel < x->panels; part.panel = part.panel_end) {
+        part.panel_end = at_most(x->panels, part.panel + fit);
+        conv_with(x, c, &part, rows, begin, end);
+    }
+    for (; part.panel < x->panels; part.panel++) /* nothing fits */
+        for (int64_t tap = 0; tap < x->R * x->S; tap++)
+            for (int64_t k = 0; k < x->inputs; k += room / NR) {
+                conv_part one = {part.panel, part.panel + 1, tap / x->S, tap / x->S + 1, tap % x->S, tap % x->S + 1, k,
+                                 at_most(x->inputs, k + room / NR), tap == 0 && k == 0,
+                                 tap == x->R * x->S - 1 && k + room / NR >= x->inputs, part.packed, 0};
+                conv_with(x, c, &one, rows, begin, end);
+            }
+}
+
+/* Rows of y, counted through all images. */
+static void conv_fwd(const nn_call *c, int64_t begin, int64_t end)
+{
+    const conv_shape v = conv_shape_of(c);
+    conv_job x = {.in = c->arg[1], .w = c->arg[2], .bias = c->arg[3], .out = c->arg[0], .in_image = v.H * v.W * v.C,
+                  .in_row = v.W * v.C, .in_pixel = v.C, .out_image = v.P * v.Q * v.K, .out_row = v.Q * v.K, .out_pixel = v.K,
+                  .inputs = v.C / v.G, .outputs = v.K / v.G, .R = v.R, .S = v.S, .w_tap = v.C / v.G * v.K,
+                  .w_group = v.K / v.G, .w_in = v.K, .w_out = 1, .relu = v.last == NN_OP_RELU_FWD};
+    x.panels = v.G * ((x.outputs + NR - 1) / NR);
+    conv_gather(&x, c, v.P, begin, end);
+}
+
+/* Rows of dx, counted through all images. */
+static void conv_bwd_data(const nn_call *c, int64_t begin, int64_t end)
+{
+    const conv_shape v = conv_shape_of(c);
+    conv_job x = {.in = c->arg[1], .w = c->arg[2], .bias = c->arg[3], .out = c->arg[0], .in_image = v.P * v.Q * v.K,
+                  .in_row = v.Q * v.K, .in_pixel = v.K, .out_image = v.H * v.W * v.C, .out_row = v.W * v.C, .out_pixel = v.C,
+                  .inputs = v.K / v.G, .outputs = v.C / v.G, .R = v.R, .S = v.S, .w_tap = v.C / v.G * v.K,
+                  .w_group = v.K / v.G, .w_in = 1, .w_out = v.K, .relu = v.last == NN_OP_RELU_FWD, .backward = 1};
+    x.panels = v.G * ((x.outputs + NR - 1) / NR);
+    conv_gather(&x, c, v.H, begin, end);
+}

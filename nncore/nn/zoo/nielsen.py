@@ -1,0 +1,29 @@
+"""Nielsen's network: two convolution-pool layers, two wide dense layers with dropout.
+
+    Nielsen 2015, "Neural networks and deep learning", chapter 6: 99.60 % on MNIST, a committee of five 99.67 %.
+
+    28x28 -> conv 5x5, 20 maps (24x24) -> max 2x2 (12x12) -> conv 5x5, 40 maps (8x8) -> max 2x2 (4x4)
+          -> dense 1000 -> dropout 1/2 -> dense 1000 -> dropout 1/2 -> dense 10
+
+1,672,570 parameters. The book's recipe: SGD, batch 10, rate 0.03, L2 0.1 as lambda/2n, images moved by one pixel,
+40 epochs. The recipe here: Adam under one cycle, batch 100, images moved, turned and sheared a little.
+"""
+
+from __future__ import annotations
+
+from nncore.nn.base import Connection
+from nncore.nn.conv import Conv2D
+from nncore.nn.layers import Dense, Dropout, ReLU
+from nncore.nn.pool import MaxPool2D
+from nncore.nn.zoo.catalog import chain, model
+
+
+@model("nielsen", train={"epochs": 40, "batch": 100}, schedule={"name": "OneCycle", "peak": 2e-3},
+       augment={"shift": 2, "rotate": 10.0, "scale": 0.1, "shear": 5.0})
+def nielsen(x: Connection, classes: int, *, width: int = 1000, dropout: float = 0.5) -> Connection:
+    """ReLU everywhere; dropout in the dense layers only."""
+    for maps in (20, 40):
+        x = chain(x, Conv2D(maps, 5, padding="valid"), ReLU(), MaxPool2D(2))
+    for _ in range(2):
+        x = chain(x, Dense(width, init="he_normal"), ReLU(), Dropout(dropout))
+    return Dense(classes)(x)
