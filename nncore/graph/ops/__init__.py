@@ -4,6 +4,8 @@ A gradient that is the same number everywhere arrives as a `Constant` and is fol
 sources stand in csrc/ops/<family>.c; argument order, dims and scalars in csrc/nncore.h. One module here per group of families.
 """
 
+import sys
+
 from nncore.graph.node import Op
 from nncore.graph.ops.activation import *  # noqa: F403
 from nncore.graph.ops.augment import *  # noqa: F403
@@ -16,4 +18,5 @@ from nncore.graph.ops.norm import *  # noqa: F403
 from nncore.graph.ops.pool import *  # noqa: F403
 from nncore.graph.ops.update import *  # noqa: F403
 
-OPS = {op.name: op for op in [*globals().values()] if isinstance(op, Op)}
+_FAMILIES = [module for name, module in sys.modules.items() if name.startswith(f"{__name__}.")]
+OPS = {op.name: op for family in _FAMILIES for op in vars(family).values() if isinstance(op, Op)}
