@@ -1,5 +1,5 @@
 """Builders of graphs: layers, losses, initial values. Importing any of them registers every layer by its name."""
 
-from nncore.nn import layers
+from nncore.nn import conv, layers
 
-__all__ = ["layers"]
+__all__ = ["conv", "layers"]

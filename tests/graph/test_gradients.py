@@ -11,6 +11,7 @@ from nncore.graph.node import Input
 from nncore.nn.base import Builder
 from nncore.tensor import Tensor
 from tests.gradcheck import check, parameter, weighted_sum
+from tests.graph.test_gradients_conv import COVERED as CONV
 
 
 def draw(n, seed=1, away=0.05, low=-2.0, high=2.0):
@@ -98,6 +99,7 @@ def test_losses_with_labels(name):
 def test_every_op_with_a_derivative_is_checked():
     sums = {"sum_all", "sum_squares", "sum_abs", "tree_sum"}
     covered = {*UNARY, *BINARY, *ROW_LOSSES, *sums, "softmax_xent", "multi_hinge", "dense"}
+    covered |= CONV
     have = {name.removesuffix("_fwd") for name, op in ops.OPS.items() if op.vjp is not None}
     assert have <= covered, f"without a gradient check: {have - covered}"
 
