@@ -18,6 +18,7 @@ _HOMES = {
     "nncore.errors": "DataError GraphError Interrupted IsaError LimitError NNError NonFiniteError ShapeError UsageError",
     "nncore.graph.tape": "Executor",
     "nncore.nn.base": "Input",
+    "nncore.nn.conv": "Conv2D ConvTranspose2D",
     "nncore.nn.layers": "Dense Dropout ELU Flatten LeakyReLU LogSoftmax ReLU SELU SaturatedLinear Sigmoid Softmax "
                         "Softplus Step Tanh",
     "nncore.nn.losses": "AbsoluteError BinaryCrossEntropy CrossEntropy Hinge Huber LogisticLoss MSE MultiHinge MultiTask "

@@ -83,8 +83,8 @@ CONV_GUARDED_TILES(CONV_DW_GUARDED, 1)
 CONV_GUARDED_TILES(CONV_DW_GUARDED, 2)
 
 static conv_dw_fn *const conv_dw_tiles[NV][MR][2] = {{TILES(CONV_DW_NAMES, 1)}, {TILES(CONV_DW_NAMES, 2)}};
-static conv_dw_fn *const conv_dw_guarded[NV][MR < CONV_GUARDED ? MR : CONV_GUARDED] = {{CONV_GUARDED_TILES(CONV_DW_GUARDED_NAMES, 1)},
-                                                              {CONV_GUARDED_TILES(CONV_DW_GUARDED_NAMES, 2)}};
+static conv_dw_fn *const conv_dw_guarded[NV][MR] = {{CONV_GUARDED_TILES(CONV_DW_GUARDED_NAMES, 1)},
+                                                    {CONV_GUARDED_TILES(CONV_DW_GUARDED_NAMES, 2)}};
 
 /* Places p of n with 0 <= p stride + at < size. */
 static void conv_seen(int64_t at, int64_t stride, int64_t size, int64_t n, int64_t *begin, int64_t *end)

@@ -242,8 +242,9 @@ static void add_weight(sha256 *hash, float w)
     sha256_add(hash, bytes, 4);
 }
 
-/* SHA-256 of all parameters, names sorted, in the layout of model files: a dense layer's weights are [in, out] in memory
- * ("layout 0.weight" is "io") and [out, in] in files. */
+/* SHA-256 of all parameters, names sorted, in the layout of model files. Memory is [..., inner, outer] where these are
+ * [outer, inner, ...]: dense weights ("layout 0.weight" is "io") have an inner axis of 1, those of a flattened image of C
+ * channels ("io:C") one of C, a convolution's ("rsck") its third. */
 static void weights_sha256(const nn_program *program, const nn_program_tape *initial, const nn_run *run, char hex[65])
 {
     const nn_buffer_info **info = memory(initial->tape.n_buffers * (int64_t)sizeof *info);
@@ -258,14 +259,15 @@ static void weights_sha256(const nn_program *program, const nn_program_tape *ini
         const float *w = named(run, initial, info[p]->name);
         char key[256];
         snprintf(key, sizeof key, "layout %s", info[p]->name);
-        int64_t rows = 1, columns = initial->tape.buffers[info[p] - initial->info].count;
-        if (nn_program_note(program, key) && info[p]->rank == 2) {
-            rows = info[p]->size[0];
-            columns = info[p]->size[1];
+        int64_t count = initial->tape.buffers[info[p] - initial->info].count, outer = count, inner = 1;
+        const char *layout = nn_program_note(program, key);
+        if (layout && info[p]->rank >= 2) {
+            outer = info[p]->size[info[p]->rank - 1];
+            inner = !strcmp(layout, "rsck") ? info[p]->size[2] : !strncmp(layout, "io:", 3) ? atoll(layout + 3) : 1;
         }
-        for (int64_t c = 0; c < columns; c++)
-            for (int64_t r = 0; r < rows; r++)
-                add_weight(&hash, w[r * columns + c]);
+        for (int64_t i = 0; i < outer * inner; i++)
+            for (int64_t at = i % inner * outer + i / inner; at < count; at += outer * inner)
+                add_weight(&hash, w[at]);
     }
     sha256_end(&hash, hex);
     free(info);

@@ -1,9 +1,10 @@
 """Builders of graphs: layers, losses, initial values. Importing any of them registers every layer by its name."""
 
 from nncore.nn import (
+    conv,
     layers,
     norm,
     pool,
 )
 
-__all__ = ["layers", "norm", "pool"]
+__all__ = ["conv", "layers", "norm", "pool"]

@@ -29,7 +29,8 @@ class Dense(Layer):
     def build(self, builder: Builder, *inputs: Node) -> Node:
         x = ops.flatten(inputs[0])
         fans = (x.shape[1], self.units)
-        w = builder.parameter("weight", fans, self.init, fans, layout="io")
+        channels = ops.flattened_channels(inputs[0])
+        w = builder.parameter("weight", fans, self.init, fans, layout=f"io:{channels}" if channels > 1 else "io")
         b = builder.parameter("bias", (self.units,), Zeros(), fans, kind="bias") if self.bias else None
         return ops.dense(x, w, b)
 

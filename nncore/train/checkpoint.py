@@ -1,6 +1,7 @@
 """Model files and checkpoints: safetensors with everything needed to go on, and nothing that can run code.
 
-Weights are stored under torch's names and in torch's layout ([out, in] for a dense layer), so `load_state_dict` takes them.
+Weights are stored under torch's names and in torch's layout ([out, in] for a dense layer, its inputs in the order in which
+torch flattens an image; [K, C, R, S] for a convolution), so `load_state_dict` takes them.
 The metadata holds architecture, preprocessing, classes and numerics id as JSON, and `nncore.sha256`: the SHA-256 of the
 whole file with its own 64 digits as zeros, so that any flipped byte is noticed. A checkpoint adds the optimizer's and all
 other states and the position, which is all that a bit-exact resume needs.
@@ -33,30 +34,40 @@ _FILE_DTYPES = {"F32": "f32", "F64": "f64", "I64": "i64", "I32": "i32", "U8": "u
 # ---- layout in files -------------------------------------------------------------------------------------------------
 
 
+def _axes(leaf: Leaf) -> tuple[int, int] | None:
+    """(B, A): memory is [..., B, A] and the file [A, B, ...]; None if they are alike. Parameter explains the layouts."""
+    kind, _, channels = getattr(leaf, "layout", "").partition(":")
+    if kind == "rsck":
+        return leaf.shape[2:]
+    return (int(channels or 1), leaf.shape[1]) if kind == "io" else None
+
+
 def file_shape(leaf: Leaf) -> tuple[int, ...]:
-    """Shape in the file: dense weights are [out, in] there."""
-    return leaf.shape[::-1] if getattr(leaf, "layout", "") == "io" else leaf.shape
+    """Shape in the file: dense weights are [out, in] there, a convolution's [K, C, R, S]."""
+    if _axes(leaf) is None:
+        return leaf.shape
+    return leaf.shape[::-1] if len(leaf.shape) == 2 else (*leaf.shape[:1:-1], *leaf.shape[:2])
 
 
 def to_file(leaf: Leaf, t: Tensor) -> bytes:
     """A tensor's bytes in file layout."""
-    if getattr(leaf, "layout", "") != "io":
+    axes, flat = _axes(leaf), t.flat()
+    if axes is None:
         return t.tobytes()
-    flat = t.flat()
-    columns = leaf.shape[1]
-    return b"".join(flat[c::columns].tobytes() for c in range(columns))
+    B, A = axes
+    return b"".join(flat[b * A + a :: B * A].tobytes() for a in range(A) for b in range(B))
 
 
 def from_file(leaf: Leaf, t: Tensor, data: bytes) -> None:
     """Fill a tensor from bytes in file layout."""
-    if getattr(leaf, "layout", "") != "io":
+    axes, flat = _axes(leaf), t.flat()
+    if axes is None:
         t.memory[:] = data
         return
-    flat = t.flat()
-    rows, columns = leaf.shape
-    source = memoryview(data).cast("f")
-    for c in range(columns):
-        flat[c::columns] = source[c * rows : (c + 1) * rows]
+    B, A = axes
+    source, run = memoryview(data).cast("f"), leaf.size // (A * B)
+    for i in range(A * B):
+        flat[i % B * A + i // B :: B * A] = source[i * run : (i + 1) * run]
 
 
 def weights_sha256(model: Model) -> str:

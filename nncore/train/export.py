@@ -2,7 +2,8 @@
 
 The file holds the tapes "initial" (writes the first parameters), "train" and "train-tail" (one step), "predict" and
 "predict-one" (classes `y` of a batch, of one sample), and notes: seed, epochs, batch, steps, samples, features, classes,
-standardise, and "layout NAME" of each parameter that files keep in another order than memory ("io" is [in, out]).
+standardise, and "layout NAME" of each parameter that files keep in another order than memory ("io" is [in, out];
+nncore.graph.node.Parameter has the others).
 """
 
 from __future__ import annotations

@@ -55,6 +55,16 @@ def flatten(x: Node) -> Node:
     return x if len(x.shape) == 2 else View(x, (x.shape[0], x.size // x.shape[0]))
 
 
+def flattened_channels(x: Node) -> int:
+    """The channels of the image whose pixels are x's features, 1 if they are no image's: how files order the weights."""
+    while len(x.shape) != 4 and x.inputs and x.inputs[0] is not None:
+        source = x.inputs[0]
+        if not isinstance(x, View) and source.shape != x.shape:
+            return 1
+        x = source
+    return x.shape[3] if len(x.shape) == 4 and x.shape[1] * x.shape[2] > 1 else 1
+
+
 def reshape(x: Node, shape: tuple) -> Node:
     """The same elements under another shape: a view."""
     view = View(x, shape)
