@@ -5,6 +5,8 @@
 #include "activation.c"
 #include "softmax.c"
 #include "pool.c"
+#include "upsample.c"
+#include "join.c"
 #include "loss.c"
 #include "gather.c"
 #include "dropout.c"
