@@ -1,7 +1,8 @@
 """Pooling and upsampling layers on images (N, H, W, C), channel by channel.
 
-Output size of a pooling per axis: floor((size - window + 2 padding) / stride) + 1. Where the division leaves a remainder the end of the
-padded image is in no window; the layer warns once. Window, stride and padding are numbers or pairs (height, width).
+Output size of a pooling per axis: floor((size - window + 2 padding) / stride) + 1. Where the division leaves a remainder
+the end of the padded image is in no window; the layer warns once. Window, stride and padding are numbers or pairs
+(height, width).
 """
 
 from __future__ import annotations

@@ -78,8 +78,9 @@ def _cases():
     }  # fmt: skip
     for op, (make, bound, flop) in kinds.items():
         for variant, factors in FACTORS.items():
+            per_pixel = flop * math.prod(factors)
             yield Case(op, make(factors), SIZES, bound, variant=variant, bench=BENCH if variant == "2x2" else (),
-                       flop=lambda N, H, W, C, n=flop * math.prod(factors): n * N * H * W * C)
+                       flop=lambda *size, n=per_pixel: n * math.prod(size))
 
 
 CASES = list(_cases())
