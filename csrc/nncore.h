@@ -112,6 +112,14 @@ typedef enum nn_opcode {
     NN_OP_AVG_POOL_BWD, /* dx = sum over windows of dy / n, (p, q) ascending. dx dy */
     NN_OP_L2_POOL_FWD,  /* y = sqrt(sum of squares). y x */
     NN_OP_L2_POOL_BWD,  /* dx = x sum over windows of dy / y, 0 where y = 0. dx dy x y */
+    /* upsample.c; x (N, H, W, C), y (N, fh H, fw W, C). dims N H W C fh fw; corners as torch's align_corners=False */
+    NN_OP_UPSAMPLE_NEAREST_FWD,  /* y = x repeated fh fw times. y x */
+    NN_OP_UPSAMPLE_NEAREST_BWD,  /* dx = sum of the copies' dy, row by row. dx dy */
+    NN_OP_UPSAMPLE_BILINEAR_FWD, /* y = sum of 4 neighbours by weight. y x */
+    NN_OP_UPSAMPLE_BILINEAR_BWD, /* dx = sum of dy by weight, row by row. dx dy */
+    /* join.c */
+    NN_OP_CONCAT,     /* y[i] = x_0[i], x_1[i], ... joined row by row. y x_0 x_1 ...; rows inputs C_0 C_1 ... */
+    NN_OP_BLOCK_COPY, /* y[n,p,q,k] = x[n, p + a, q + b, k + c], 0 outside x. y x; N H W C P Q K a b c */
     /* loss.c; one loss per row (N), and dz = scale dloss/dz computed along with it */
     NN_OP_SOFTMAX_XENT,   /* loss = logsumexp(z) - z[t]. loss dz z labels; N C; scale */
     NN_OP_SQUARED_ERROR,  /* loss = f sum_j (z - t)^2: f = 1/2 SquaredError, 1/C MSE. loss dz z t; N C; scale f */

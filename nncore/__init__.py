@@ -23,8 +23,9 @@ _HOMES = {
                         "Softplus Step Tanh",
     "nncore.nn.losses": "AbsoluteError BinaryCrossEntropy CrossEntropy Hinge Huber LogisticLoss MSE MultiHinge MultiTask "
                         "PerceptronCriterion SquaredError",
+    "nncore.nn.merge": "ActivationPenalty Add Concat Pad2D Reshape Slice",
     "nncore.nn.norm": "BatchNorm",
-    "nncore.nn.pool": "AvgPool2D GlobalAvgPool2D L2Pool2D MaxPool2D",
+    "nncore.nn.pool": "AvgPool2D GlobalAvgPool2D L2Pool2D MaxPool2D Upsample2D",
     "nncore.optim.optimizers": "AdaDelta AdaGrad Adam AdamW Momentum Nesterov RMSProp SGD",
     "nncore.optim.regularizers": "ElasticNet L1 L2",
     "nncore.optim.schedules": "Constant Cosine Exponential OneCycle Piecewise Power",

@@ -6,6 +6,8 @@
 #include "conv.c"
 #include "softmax.c"
 #include "pool.c"
+#include "upsample.c"
+#include "join.c"
 #include "loss.c"
 #include "gather.c"
 #include "dropout.c"

@@ -3,8 +3,9 @@
 from nncore.nn import (
     conv,
     layers,
+    merge,
     norm,
     pool,
 )
 
-__all__ = ["conv", "layers", "norm", "pool"]
+__all__ = ["conv", "layers", "merge", "norm", "pool"]

@@ -1,7 +1,8 @@
-"""Pooling layers on images (N, H, W, C), channel by channel.
+"""Pooling and upsampling layers on images (N, H, W, C), channel by channel.
 
-Output size per axis: floor((size - window + 2 padding) / stride) + 1. Where the division leaves a remainder the end of the
-padded image is in no window; the layer warns once. Window, stride and padding are numbers or pairs (height, width).
+Output size of a pooling per axis: floor((size - window + 2 padding) / stride) + 1. Where the division leaves a remainder
+the end of the padded image is in no window; the layer warns once. Window, stride and padding are numbers or pairs
+(height, width).
 """
 
 from __future__ import annotations
@@ -98,3 +99,21 @@ class GlobalAvgPool2D(Layer):
         whole = tuple(x.shape[1:3])
         y = ops.avg_pool(x, window=whole, stride=whole, padding=(0, 0))
         return ops.reshape(y, (x.shape[0], x.shape[3]))
+
+
+class Upsample2D(Layer):
+    """Images enlarged by whole factors: (N, H, W, C) -> (N, fh H, fw W, C).
+
+    factor: a number or a pair (height, width). mode "nearest" repeats pixels; "bilinear" interpolates between their centres,
+    as torch with align_corners=False and Keras. Raises UsageError for other modes or factors, ShapeError but for images.
+    """
+
+    def __init__(self, factor: int | tuple = 2, mode: str = "nearest"):
+        if mode not in ("nearest", "bilinear"):
+            raise UsageError(f'Upsample2D: mode is "nearest" or "bilinear", got {mode!r}')
+        self._factor = pair("Upsample2D", "factor", factor, 1)
+        self.factor, self.mode = tuple(factor) if isinstance(factor, list) else factor, mode
+
+    def build(self, builder: Builder, *inputs: Node) -> Node:
+        op = ops.upsample_nearest if self.mode == "nearest" else ops.upsample_bilinear
+        return op(inputs[0], factor=self._factor)

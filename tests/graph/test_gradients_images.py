@@ -6,6 +6,7 @@ import pytest
 
 from nncore.graph import ops
 from nncore.graph.autodiff import gradients
+from nncore.graph.node import State
 from tests.gradcheck import check, parameter, run_values, weighted_sum
 
 WINDOWS = {
@@ -13,7 +14,7 @@ WINDOWS = {
     "1x2s3x3p0x1": ((1, 2), (3, 3), (0, 1)), "17x16": ((17, 16), (5, 16), (8, 9)),
 }  # fmt: skip
 POOLS = {"max_pool": ops.max_pool, "avg_pool": ops.avg_pool, "l2_pool": ops.l2_pool}
-COVERED = {*POOLS}
+COVERED = {*POOLS, "upsample_nearest", "upsample_bilinear", "block_copy", "concat"}
 
 
 def apart(n, seed=1):
@@ -36,6 +37,61 @@ def test_pooling(name, variant):
         x = parameter("x", 1, 6, 9, 2)
     values[x] = apart(x.size)
     assert check(weighted_sum(pooling(POOLS[name], variant)(x), values), values) == x.size
+
+
+@pytest.mark.parametrize("factor", ((2, 2), (3, 1), (2, 5)))
+@pytest.mark.parametrize("op", (ops.upsample_nearest, ops.upsample_bilinear), ids=lambda op: op.name)
+def test_upsampling(op, factor):
+    x, values = parameter("x", 2, 3, 2, 3), {}
+    values[x] = apart(x.size)
+    assert check(weighted_sum(op(x, factor=factor), values), values) == x.size
+
+
+@pytest.mark.parametrize("extent, offset", (((2, 3, 2), (1, 0, 1)), ((5, 4, 3), (-1, -1, 0)), ((4, 2, 5), (2, -1, -1))))
+def test_block_copy(extent, offset):
+    x, values = parameter("x", 2, 4, 3, 3), {}
+    values[x] = apart(x.size)
+    assert check(weighted_sum(ops.block_copy(x, extent=extent, offset=offset), values), values) == x.size
+
+
+@pytest.mark.parametrize("widths", ((2, 3), (1, 2, 1, 4), tuple(range(1, 14))))
+def test_concat(widths):
+    """Thirteen inputs are more than one instruction takes."""
+    inputs, values = [parameter(f"x{j}", 2, 3, w) for j, w in enumerate(widths)], {}
+    values.update({x: apart(x.size, j) for j, x in enumerate(inputs)})
+    assert check(weighted_sum(ops.concat(*inputs), values), values) == 6 * sum(widths)
+
+
+# The adjoint identity <A x, v> = <x, A' v>, exact in float32: integers, and weights that are powers of two.
+
+LINEAR = {
+    "average 2x2": (lambda x: ops.avg_pool(x, window=(2, 2), stride=(2, 2)), 4),
+    "average 4x2, overlapping": (lambda x: ops.avg_pool(x, window=(4, 2), stride=(2, 1)), 8),
+    "average of gaps": (lambda x: ops.avg_pool(x, window=(1, 2), stride=(3, 3)), 2),
+    "nearest": (lambda x: ops.upsample_nearest(x, factor=(3, 2)), 1),
+    "bilinear": (lambda x: ops.upsample_bilinear(x, factor=(2, 4)), 128),
+    "slice": (lambda x: ops.block_copy(x, extent=(2, 3, 1), offset=(1, 2, 1)), 1),
+    "pad": (lambda x: ops.block_copy(x, extent=(9, 8, 3), offset=(-2, -1, 0)), 1),
+    "concat": (lambda x: ops.concat(x, ops.scale(x, c=2.0), x), 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("channels", (3, 20))
+@pytest.mark.parametrize("name", LINEAR)
+def test_adjoint_identity(name, channels):
+    """A' v is the gradient of <A x, v> by x. Everything is an integer over `unit`, far below 2^24: no rounding."""
+    op, unit = LINEAR[name]
+    rng = random.Random(name)
+    x = parameter("x", 2, 6, 6, channels)
+    y = op(x)
+    v = State("v", y.shape)
+    values = {x: [rng.randrange(-8, 9) for _ in range(x.size)], v: [rng.randrange(-8, 9) for _ in range(v.size)]}
+    back = gradients(ops.sum_all(ops.mul(y, v)), [x])[x]
+    _, _, rerun = run_values([], {"y": y, "back": back}, values, real="f32")
+    got = rerun()
+    assert any(got["y"]) and all((a * unit).is_integer() for a in got["y"] + got["back"])
+    forward = sum(round(a * unit) * b for a, b in zip(got["y"], values[v], strict=True))
+    assert forward == sum(round(a * unit) * b for a, b in zip(got["back"], values[x], strict=True))
 
 
 # What the gradient is where there are several: the first of equal maxima, and 0 for the norm of zeros.

@@ -98,6 +98,53 @@ def test_a_file_keeps_the_sizes(tmp_path):
     assert flat(loaded.logits(images)) == flat(model.logits(images))
 
 
+# ---- properties, bit for bit ----------------------------------------------------------------------------------------
+
+
+def images(count, shape, seed=2):
+    rng = random.Random(seed)
+    return [rng.gauss(0, 1) for _ in range(count * shape[0] * shape[1] * shape[2])]
+
+
+LAYERS = [nn.MaxPool2D(3, 2, 1), nn.AvgPool2D((3, 2), 1), nn.L2Pool2D(2), nn.GlobalAvgPool2D(), nn.Upsample2D(3),
+          nn.Upsample2D((2, 3), "bilinear")]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:layer")
+@pytest.mark.parametrize("layer", LAYERS, ids=repr)
+def test_a_sample_does_not_depend_on_the_batch(layer):
+    shape = (6, 4, 5)
+    x = images(7, shape)
+    one = len(x) // 7
+    alone = [outputs([layer], x[i * one : (i + 1) * one], shape) for i in range(7)]
+    assert flat(outputs([layer], x, shape)) == [v for y in alone for v in flat(y)]
+
+
+@pytest.mark.filterwarnings("ignore:layer")
+@pytest.mark.parametrize("layer", LAYERS, ids=repr)
+def test_scaling_by_a_power_of_two_is_exact(layer):
+    shape = (4, 6, 3)
+    x = images(2, shape)
+    scaled = flat(outputs([layer], [v / 64 for v in x], shape))
+    assert scaled == [v / 64 for v in flat(outputs([layer], x, shape))]
+
+
+@pytest.mark.parametrize("pool", (nn.MaxPool2D, nn.AvgPool2D))
+def test_pooling_undoes_nearest_upsampling(pool):
+    """The mean of two equal values is exact."""
+    shape = (3, 5, 7)
+    x = images(2, shape)
+    assert outputs([nn.Upsample2D((1, 2)), pool((1, 2))], x, shape).tobytes() == outputs([nn.Pad2D(0)], x, shape).tobytes()
+
+
+def test_bilinear_upsampling_keeps_a_plane():
+    """Between the centres of the outermost pixels a linear function stays what it is; beyond it is constant."""
+    x = [4.0 * i + 8 * j for i in range(3) for j in range(4)]
+    y = flat(outputs([nn.Upsample2D((2, 4), "bilinear")], x, (3, 4, 1)))
+    centre = [min(max((u + 0.5) / 4 - 0.5, 0), 3) for u in range(16)]
+    assert y == [4 * min(max((o + 0.5) / 2 - 0.5, 0), 2) + 8 * j for o in range(6) for j in centre]
+
+
 def test_shards_do_not_change_what_pooling_hands_on():
     """Pooling sums nothing over the batch: with two shards a step differs only where the gradients' tree does."""
     data = nn.data.load("glyphs").train

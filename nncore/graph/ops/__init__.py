@@ -13,6 +13,7 @@ from nncore.graph.ops.conv import *  # noqa: F403
 from nncore.graph.ops.data import *  # noqa: F403
 from nncore.graph.ops.dense import *  # noqa: F403
 from nncore.graph.ops.elementwise import *  # noqa: F403
+from nncore.graph.ops.join import *  # noqa: F403
 from nncore.graph.ops.loss import *  # noqa: F403
 from nncore.graph.ops.norm import *  # noqa: F403
 from nncore.graph.ops.pool import *  # noqa: F403
