@@ -8,6 +8,8 @@
 #include "gather.c"
 #include "dropout.c"
 #include "batch_norm.c"
+#include "layer_norm.c"
+#include "local_norm.c"
 #include "optimizer.c"
 #include "schedule.c"
 #include "init.c"
