@@ -140,6 +140,8 @@ typedef enum nn_opcode {
     NN_OP_GATHER_TARGETS,/* t[r,j] = targets[row,j], float to real. t targets rows?; N D */
     /* dropout.c; the mask comes from the counter RNG, so backward is the same op on dy */
     NN_OP_DROPOUT,       /* y = keep ? x (1 / (1 - p)) : 0, keep by (seed, layer, step, element). y x; N D layer per_step; p */
+    NN_OP_SPATIAL_DROPOUT, /* y = keep ? x (1 / (1 - p)) : 0 for whole channels, keep by (seed, layer, step, n C + c).
+                              y x; N P C layer; p */
     /* batch_norm.c; rows are samples, or samples and pixels; statistics of each shard, of N / shards rows. work is scratch */
     NN_OP_BATCH_NORM_FWD,       /* y = (x - mean) gamma? / sqrt(var + eps) + beta?, mean and biased var of the rows.
                                    y mean var work x gamma? beta?; N C shards chunk; eps */
@@ -155,6 +157,14 @@ typedef enum nn_opcode {
     NN_OP_ELASTIC_FIELD, /* d = alpha Gaussian * uniform(-1, 1), (N, 2, H, W). d; N H W; alpha sigma */
     /* mix.c; the same draws */
     NN_OP_STANDARDISE,   /* y[r,j] = (x[r,j] - mean[j]) scale[j], as GATHER_U8. y x mean scale; N D n */
+    /* layer_norm.c; every row to mean 0 and variance 1; inverse = 1 / sqrt(var + eps) of a row */
+    NN_OP_LAYER_NORM_FWD,        /* y = (x - mean) inverse gamma? + beta?. y mean inverse x gamma? beta?; N D; eps */
+    NN_OP_LAYER_NORM_BWD,        /* dx = inverse (g - sum g / D - z sum g z / D), g = dy gamma?, z = (x - mean) inverse.
+                                    dx dy x mean inverse gamma?; N D */
+    NN_OP_LAYER_NORM_BWD_WEIGHT, /* dgamma[s] = sum_i dy z, dbeta[s] = sum_i dy. dgamma dbeta dy x mean inverse; N D shards */
+    /* local_norm.c; sums over the `size` (odd, at most 129) channels around each */
+    NN_OP_LOCAL_NORM_FWD, /* y = x s^-beta, s = k + alpha sum x^2. y s x; N C size; k alpha beta */
+    NN_OP_LOCAL_NORM_BWD, /* dx = dy s^-beta - 2 alpha beta x sum dy x s^(-beta-1). dx dy x s; N C size; k alpha beta */
     /* optimizer.c; the rates are f64 tensors of one element. State below 2^-126 in magnitude becomes +0 */
     NN_OP_SGD,       /* w -= rate g. w! g rate; n */
     NN_OP_MOMENTUM,  /* v = mu v - rate g; w += v. w! v! g rate mu; n */

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from tests.oracle import dot, total
+from tests.oracle import dot, rows, total
 
 
 def _scratch(call):
@@ -71,3 +71,73 @@ def running_stats(call):
     mean = [total(call.values(2)[j::C]) / shards for j in range(C)]
     var = [total(call.values(3)[j::C]) / shards * n / (n - 1) for j in range(C)]
     return [[(1 - m) * r + m * s for r, s in zip(call.values(k), new, strict=True)] for k, new in ((0, mean), (1, var))]
+
+
+# ---- layer_norm.c --------------------------------------------------------------------------------------------------
+
+
+def layer_norm_fwd(call):
+    N, D = call.dims
+    gamma, beta = (a.values if a else d for a, d in zip(call.args[4:6], ([1] * D, [0] * D), strict=True))
+    y, means, inverses = [], [], []
+    for row in rows(call.values(3), D, N):
+        m = total(row) / D
+        inverse = _inverse(total((x - m) ** 2 for x in row) / D, call.scalars[0])
+        y += [(x - m) * inverse * g + b for x, g, b in zip(row, gamma, beta, strict=True)]
+        means.append(m)
+        inverses.append(inverse)
+    return [y, means, inverses]
+
+
+def layer_norm_bwd(call):
+    """Through mean and variance, step by step, with sum_j z_j = 0 dropped."""
+    N, D = call.dims
+    gamma, dx = call.args[5].values if call.args[5] else [1.0] * D, []
+    tables = (rows(call.values(i), D, N) for i in (1, 2))
+    for dy, x, m, inverse in zip(*tables, call.values(3), call.values(4), strict=True):
+        g = [a * b for a, b in zip(dy, gamma, strict=True)]
+        z = [(v - m) * inverse for v in x]
+        dmean, dvar = -inverse * total(g), -(inverse**2) / 2 * dot(g, z)
+        dx += [a * inverse + dvar * 2 * (v - m) / D + dmean / D for a, v in zip(g, x, strict=True)]
+    return [dx]
+
+
+def layer_norm_bwd_weight(call):
+    N, D, shards = call.dims
+    dy, x, n = call.values(2), call.values(3), N // shards
+    dgamma, dbeta = [], []
+    for s in range(shards):
+        group = range(s * n, (s + 1) * n)
+        z = {(i, j): (x[i * D + j] - call.values(4)[i]) * call.values(5)[i] for i in group for j in range(D)}
+        dgamma += [dot([dy[i * D + j] for i in group], [z[i, j] for i in group]) for j in range(D)]
+        dbeta += [total(dy[i * D + j] for i in group) for j in range(D)]
+    return [dgamma, dbeta]
+
+
+# ---- local_norm.c --------------------------------------------------------------------------------------------------
+
+
+def _window(c, C, size):
+    return range(max(0, c - size // 2), min(C, c + size // 2 + 1))
+
+
+def local_norm_fwd(call):
+    N, C, size = call.dims
+    k, alpha, beta = call.scalars
+    y, s = [], []
+    for x in rows(call.values(2), C, N):
+        damping = [k + alpha * total(x[j] * x[j] for j in _window(c, C, size)) for c in range(C)]
+        y += [v * d**-beta for v, d in zip(x, damping, strict=True)]
+        s += damping
+    return [y, s]
+
+
+def local_norm_bwd(call):
+    N, C, size = call.dims
+    k, alpha, beta = call.scalars
+    dx = []
+    for dy, x, s in zip(*(rows(call.values(i), C, N) for i in (1, 2, 3)), strict=True):
+        for c in range(C):
+            through = total(dy[j] * x[j] * s[j] ** (-beta - 1) for j in _window(c, C, size))
+            dx.append(dy[c] * s[c] ** -beta - 2 * alpha * beta * x[c] * through)
+    return [dx]

@@ -99,9 +99,9 @@ def gather_targets(call):
 # ---- dropout.c ------------------------------------------------------------------------------------------------------
 
 
-def dropped(call, e: int) -> bool:
+def dropped(call, layer: int, e: int) -> bool:
     """Element e of the step: one word of a Philox block against the share p of all 2^32 words."""
-    layer, (p,) = call.dims[2], call.scalars
+    (p,) = call.scalars
     step = call.run.get("step", 0)
     index, number = step + (e // 2**34) * 2**48, e // 4 % 2**32
     word = block(call.run.get("seed", 0), DROPOUT + 256 * layer, index, number)[e % 4]
@@ -109,10 +109,17 @@ def dropped(call, e: int) -> bool:
 
 
 def dropout(call):
-    N, D, _, per_step = call.dims
+    N, D, layer, per_step = call.dims
     scale = 1 / (1 - call.scalars[0])
-    drop = [dropped(call, e) for e in range(D if per_step else N * D)]
+    drop = [dropped(call, layer, e) for e in range(D if per_step else N * D)]
     return [[0.0 if drop[i % len(drop)] else x * scale for i, x in enumerate(call.values(1))]]
+
+
+def spatial_dropout(call):
+    N, P, C, layer = call.dims
+    scale = 1 / (1 - call.scalars[0])
+    drop = [dropped(call, layer, e) for e in range(N * C)]
+    return [[0.0 if drop[i // (P * C) * C + i % C] else x * scale for i, x in enumerate(call.values(1))]]
 
 
 # ---- optimizer.c ----------------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@
 #include "batch_norm.c"
 #include "augment.c"
 #include "mix.c"
+#include "layer_norm.c"
+#include "local_norm.c"
 #include "optimizer.c"
 #include "schedule.c"
 #include "init.c"

@@ -27,7 +27,7 @@
  *
  * Not finite: a NaN or infinity makes its channel of its shard NaN in y, and no other.
  * Error, L levels of chunks, k = ceil(chunk / 4) + 2: mean u |mean| + gamma_{k + 4 L + 3} avg |x - x_0|; the rest follows in
- * bench/cases/norm.py.
+ * bench/cases/batch_norm.py.
  */
 #ifdef NN_PASS_LIST
 NN_OP(batch_norm_fwd, BATCH_NORM_FWD)

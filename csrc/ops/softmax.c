@@ -96,9 +96,9 @@ static void log_softmax_bwd(const nn_call *c)
 #ifdef NN_PASS_KERNEL
 /* A pass over a row: what it reads, writes and needs. As in elementwise.c the formula is a constant function. */
 typedef struct row_pass {
-    const real *a, *b; /* inputs */
-    real *y;           /* output, or NULL */
-    vreal k[4];        /* constants */
+    const real *a, *b, *c, *d; /* inputs */
+    real *y;                   /* output, or NULL */
+    vreal k[4];                /* constants */
 } row_pass;
 
 /* Takes the vector at j: stores what the pass stores and returns `lanes`, the sums of these lanes so far, with its

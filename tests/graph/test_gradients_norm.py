@@ -9,7 +9,7 @@ from nncore.graph import ops
 from nncore.graph.node import State
 from tests.gradcheck import check, parameter, weighted_sum
 
-COVERED = {"batch_norm", "batch_norm_fixed"}
+COVERED = {"batch_norm", "batch_norm_fixed", "layer_norm", "local_norm", "spatial_dropout"}
 
 
 def draw(n, seed, low=-2.0, high=2.0):
@@ -51,6 +51,30 @@ def test_a_layer_used_twice_adds_its_gradients():
     compare(y, values, list(values))
 
 
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize(("shape", "axes", "shards"), [((5, 7), 1, 1), ((4, 6), 1, 2), ((3, 2, 2, 3), 3, 1), ((4, 3, 5), 1, 2)])
+def test_layer_norm(shape, axes, shards, affine):
+    x = parameter("x", *shape)
+    x.shards = shards
+    gamma, beta = (parameter("gamma", *shape[-axes:]), parameter("beta", *shape[-axes:])) if affine else (None, None)
+    values = {x: draw(x.size, 1)}
+    if affine:
+        values.update({gamma: draw(gamma.size, 2), beta: draw(beta.size, 3)})
+    compare(ops.layer_norm(x, gamma, beta, eps=1e-3, axes=axes), values, list(values))
+
+
+@pytest.mark.parametrize("attrs", [{}, {"size": 3, "k": 0.5, "alpha": 0.4, "beta": 1.3}, {"size": 1, "alpha": 0.1},
+                                   {"size": 15, "alpha": 0.05, "beta": 0.5}])
+def test_local_norm(attrs):
+    x = parameter("x", 2, 2, 9)
+    compare(ops.local_norm(x, **attrs), {x: draw(36, 1)}, [x])
+
+
+def test_spatial_dropout():
+    x = parameter("x", 4, 2, 3, 5)
+    compare(ops.spatial_dropout(x, p=0.4, layer=2), {x: draw(120, 1)}, [x])
+
+
 def test_shapes_are_refused_by_name():
     x = parameter("x", 4, 3)
     with pytest.raises(ShapeError, match=r"gamma\[2\] does not fit the 3 channels"):
@@ -59,6 +83,10 @@ def test_shapes_are_refused_by_name():
         ops.batch_norm(parameter("x", 4), None, None)
     with pytest.raises(ShapeError, match=r"mean\[4\] does not fit"):
         ops.batch_norm_fixed(x, State("mean", (4,)), State("var", (3,)), None, None)
+    with pytest.raises(ShapeError, match="cannot normalise the last 2 axes .* choose 1 to 1"):
+        ops.layer_norm(x, None, None, axes=2)
+    with pytest.raises(ShapeError, match=r"must have the shape \(3,\), or both be absent"):
+        ops.layer_norm(x, parameter("gamma", 3), None)
     x.shards = 4
     with pytest.raises(ShapeError, match="one value per channel"):
         ops.batch_norm(x, None, None)

@@ -9,7 +9,11 @@ import pytest
 import nncore as nn
 from nncore._ffi import isa_levels, lib
 from nncore.bench.cases import Call, given, made
+from nncore.graph.node import Input
 from nncore.graph.ops.norm import chunk_rows
+from nncore.graph.plan import Layout
+from nncore.graph.tape import Executor, Memory, Position, compile_tape
+from nncore.nn.base import Builder
 from nncore.tensor import Tensor
 from nncore.train.checkpoint import load_checkpoint, save_checkpoint
 from tests.clouds import blobs
@@ -43,8 +47,8 @@ def forward(x, N, C, shards=1, isa="best", real="f32", gamma=None, beta=None):
 @pytest.mark.parametrize("sigmas", [4096, 65536])
 def test_a_large_mean_costs_what_the_rounding_of_the_data_costs(sigmas, isa):
     """numerics.md E3: sum x^2 - n mean^2 in float32 gives garbage from 256 deviations on. Here the mean is one rounding away,
-    half a unit of the last place, and the variance of the data as stored keeps its digits: cases/norm.py bounds its relative
-    error by 2 sqrt(D / S) K u = 2e-4 with K = 760 for the one chunk of 3000 rows and D <= 6 S, rarely reached."""
+    half a unit of the last place, and the variance of the data as stored keeps its digits: cases/batch_norm.py bounds its
+    error by 2 sqrt(D / S) K u = 2e-4 of it, with K = 760 for the one chunk of 3000 rows and D <= 6 S, rarely reached."""
     rng, N = random.Random(3), 3000
     x = list(array("f", (sigmas + rng.gauss(0, 1) for _ in range(N))))
     mean = sum(v - sigmas for v in x) / N
@@ -195,6 +199,78 @@ def test_resumed_training_has_the_bits_of_an_uninterrupted_one(tmp_path, shards)
     assert second.model.weights_sha256 == whole.model.weights_sha256 and running(second.model) == running(whole.model)
 
 
+# ---- the other layers ----------------------------------------------------------------------------------------------
+
+
+def pictures(n=90, shape=(4, 4, 6), seed=0):
+    """Three classes of small images, told apart by the sum of one channel."""
+    rng, size = random.Random(seed), shape[0] * shape[1] * shape[2]
+    labels = bytes(i % 3 for i in range(n))
+    values = array("f", (rng.gauss(2.0 if j % shape[2] == t else 0.0, 1) for t in labels for j in range(size)))
+    return Tensor((n, *shape), "f32", values), Tensor((n,), "u8", labels)
+
+
+def all_layers():
+    return nn.Sequential([nn.BatchNorm(), nn.SpatialDropout2D(0.2), nn.LocalResponseNorm(3, alpha=0.1), nn.LayerNorm(axes=1),
+                          nn.ReLU(), nn.LayerNorm(), nn.Dense(3)], seed=4)
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_one_hash_on_every_level_and_thread_count(shards):
+    found = set()
+    for level, threads in [(level, threads) for level in LEVELS for threads in (1, 2, 3)]:
+        model = all_layers()
+        model.fit(pictures(), epochs=3, batch=30, optimizer=nn.Adam(0.01), shards=shards, executor=nn.Executor(level, threads))
+        found.add((model.weights_sha256, str(running(model, 0))))
+    assert len(found) == 1
+
+
+def test_all_layers_learn_and_come_back_from_a_file(tmp_path):
+    x, y = pictures(300)
+    model = all_layers()
+    model.fit((x, y), epochs=10, batch=30, optimizer=nn.Adam(0.01))
+    assert model.evaluate(pictures(90, seed=1)).accuracy > 0.9
+    assert model.parameter("3.weight").shape == (6,) and model.parameter("5.weight").shape == (4, 4, 6)
+    model.save(tmp_path / "model.safetensors")
+    again = nn.load(tmp_path / "model.safetensors")
+    assert repr(again.layers) == repr(model.layers) and again.logits(x).tolist() == model.logits(x).tolist()
+
+
+def trained_output(layer, x, step=0, seed=0):
+    """A layer's output in a training step, as a flat list."""
+    node, builder = Input("x", x.shape, "f32", 0), Builder({}, training=True)
+    node.dtype = "real"
+    builder.layer, builder.number = "0", 1
+    y = layer.build(builder, node)
+    tape, memory = compile_tape("t", 1, [], {"y": y}, Layout()), Memory(Layout())
+    Executor(threads=1).run([(tape, 1)], memory, {0: x}, Position(step), seed=seed)
+    return list(memory.output(tape, "y").flat())
+
+
+def test_spatial_dropout_drops_whole_channels():
+    n, shape = 50, (3, 3, 10)
+    x = Tensor((n, *shape), "f32", array("f", [1.0] * n * 90))
+    y = trained_output(nn.SpatialDropout2D(0.25), x)
+    maps = [y[i * 90 + c : (i + 1) * 90 : 10] for i in range(n) for c in range(10)]
+    assert all(set(m) in ({0.0}, {array("f", [4 / 3])[0]}) for m in maps)
+    dropped = [m[0] == 0 for m in maps]
+    assert 125 - 5 * 9.7 < sum(dropped) < 125 + 5 * 9.7  # sqrt(500 / 4 * 3 / 4) = 9.7
+    assert len({tuple(dropped[i * 10 : i * 10 + 10]) for i in range(n)}) > 30  # a draw of its own for every sample
+    assert trained_output(nn.SpatialDropout2D(0.25), x) == y
+    assert trained_output(nn.SpatialDropout2D(0.25), x, step=1) != y != trained_output(nn.SpatialDropout2D(0.25), x, seed=1)
+
+
+def test_local_response_norm_by_hand():
+    """Channels 1, 2, 3, 4, size 3, k = 1, alpha = 1, beta = 1/2: s = 6, 15, 30, 26. torch's LocalResponseNorm(3, 3, 0.5, 1)."""
+    y = trained_output(nn.LocalResponseNorm(3, 1.0, 0.5, 1.0), Tensor((1, 4), "f32", array("f", [1, 2, 3, 4])))
+    assert y == pytest.approx([1 / 6**0.5, 2 / 15**0.5, 3 / 30**0.5, 4 / 26**0.5], rel=12 * 2.0**-24)
+
+
+def test_layer_norm_by_hand():
+    y = trained_output(nn.LayerNorm(eps=1e-12, affine=False), Tensor((2, 2, 2), "f32", array("f", [0, 2, 4, 6, 1, 1, 1, 1])))
+    assert y == pytest.approx([-3 / 5**0.5, -1 / 5**0.5, 1 / 5**0.5, 3 / 5**0.5, 0, 0, 0, 0], rel=8 * 2.0**-24)
+
+
 # ---- refused -------------------------------------------------------------------------------------------------------
 
 
@@ -202,6 +278,19 @@ def test_bad_arguments_are_refused():
     for wrong in ({"momentum": 0}, {"momentum": 1.5}, {"eps": 0}, {"eps": "small"}, {"momentum": float("nan")}, {"eps": True}):
         with pytest.raises(nn.UsageError, match=f"BatchNorm: {next(iter(wrong))} must be above 0"):
             nn.BatchNorm(**wrong)
+
+
+def test_bad_arguments_of_the_other_layers_are_refused():
+    for make, text in ((lambda: nn.LayerNorm(eps=-1), "LayerNorm: eps must be above 0"),
+                       (lambda: nn.LayerNorm(axes=0), "LayerNorm: axes must be a whole number of at least 1"),
+                       (lambda: nn.LocalResponseNorm(4), "size must be odd"), (lambda: nn.LocalResponseNorm(131), "at most 129"),
+                       (lambda: nn.LocalResponseNorm(5.0), "size must be a whole number"),
+                       (lambda: nn.LocalResponseNorm(k=0), "LocalResponseNorm: k must be above 0"),
+                       (lambda: nn.SpatialDropout2D(1), "0 <= p < 1, got 1"), (lambda: nn.SpatialDropout2D("x"), "0 <= p < 1")):
+        with pytest.raises(nn.UsageError, match=text):
+            make()
+    with pytest.raises(nn.ShapeError, match="cannot normalise the last 3 axes"):
+        nn.Sequential([nn.LayerNorm(axes=3), nn.Dense(2)]).build((6,))
 
 
 def test_one_value_per_channel_is_refused_in_training_alone():

@@ -39,3 +39,6 @@ log_softmax = Op("log_softmax_fwd", shape=first, dims=rows, flop=lambda n: 20 * 
 dropout = Op("dropout", shape=first, defaults={"p": 0.5, "layer": 0, "per_step": 0}, scalars=attributes("p"),
              dims=lambda n: (*rows(n), n.attrs["layer"], n.attrs["per_step"]),
              vjp=lambda g, n: (dropout(spread(g, n), **n.attrs),))
+spatial_dropout = Op("spatial_dropout", shape=first, defaults={"p": 0.5, "layer": 0}, scalars=attributes("p"),
+                     dims=lambda n: (n.shape[0], n.size // (n.shape[0] * n.shape[-1]), n.shape[-1], n.attrs["layer"]),
+                     vjp=lambda g, n: (spatial_dropout(spread(g, n), **n.attrs),))

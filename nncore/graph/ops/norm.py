@@ -1,6 +1,8 @@
-"""Rows of csrc/ops/batch_norm.c: normalisation over the batch."""
+"""Rows of csrc/ops/batch_norm.c, layer_norm.c and local_norm.c."""
 
 from __future__ import annotations
+
+from math import prod
 
 from nncore.errors import ShapeError
 from nncore.graph.node import Node, Op
@@ -79,3 +81,56 @@ batch_norm_bwd = Op("batch_norm_bwd", shape=_bwd_shape, dtypes=("real",) * 4, di
 running_stats = Op("running_stats", shape=nothing, mutates=(0, 1), defaults={"momentum": 0.1, "rows": 2},
                    dims=lambda n: (n.inputs[0].size, n.inputs[2].size // n.inputs[0].size, n.attrs["rows"]),
                    scalars=attributes("momentum"), flop=lambda n: 0)
+
+
+# ---- layer_norm.c ----------------------------------------------------------------------------------------------------
+
+
+def _last(n: Node, x: Node) -> tuple[int, int]:
+    """(rows, elements of one): the last `axes` axes of x are normalised together."""
+    D = prod(x.shape[-n.attrs["axes"] :])
+    return (x.size // D if D else 0, D)
+
+
+def _layer_norm_shape(n: Node) -> list:
+    x, gamma, beta = n.inputs
+    axes = n.attrs["axes"]
+    if not 0 < axes < len(x.shape):
+        raise ShapeError(f"layer_norm_fwd: cannot normalise the last {axes} axes of x {x.shape}; the batch stays: "
+                         f"choose 1 to {len(x.shape) - 1}")
+    if (gamma is None) != (beta is None) or any(v is not None and v.shape != x.shape[-axes:] for v in (gamma, beta)):
+        raise ShapeError(f"layer_norm_fwd: {gamma!r} and {beta!r} must have the shape {x.shape[-axes:]}, or both be absent")
+    return [x.shape, x.shape[:-axes], x.shape[:-axes]]
+
+
+def _layer_norm_vjp(g: Node, n: Node) -> tuple:
+    x, gamma, beta = n.inputs
+    g, stats, axes = spread(g, n), (n.output(1), n.output(2)), n.attrs["axes"]
+    dx = layer_norm_bwd(g, x, *stats, gamma, axes=axes)
+    if gamma is None:
+        return (dx, None, None)
+    weights = layer_norm_bwd_weight(g, x, *stats, axes=axes)
+    return (dx, weights, weights.output(1))
+
+
+layer_norm = Op("layer_norm_fwd", shape=_layer_norm_shape, dtypes=("real",) * 3, dims=lambda n: _last(n, n.inputs[0]),
+                defaults={"eps": 1e-5, "axes": 1}, scalars=attributes("eps"), flop=lambda n: 8 * n.size, vjp=_layer_norm_vjp)
+layer_norm_bwd = Op("layer_norm_bwd", shape=first, dims=lambda n: _last(n, n), defaults={"axes": 1}, flop=lambda n: 13 * n.size)
+layer_norm_bwd_weight = Op("layer_norm_bwd_weight", dtypes=("real",) * 2, defaults={"axes": 1},
+                           shape=lambda n: [partial(n, n.inputs[0].shape[-n.attrs["axes"] :])] * 2,
+                           dims=lambda n: (*_last(n, n.inputs[0]), n.shards), flop=lambda n: 5 * n.inputs[0].size)
+
+# ---- local_norm.c ----------------------------------------------------------------------------------------------------
+
+_LOCAL = {"size": 5, "k": 2.0, "alpha": 1e-4, "beta": 0.75}
+
+
+def _local_dims(n: Node) -> tuple:
+    return (_rows(n), n.shape[-1], n.attrs["size"])
+
+
+local_norm_bwd = Op("local_norm_bwd", shape=first, dims=_local_dims, defaults=_LOCAL, scalars=attributes("k", "alpha", "beta"),
+                    flop=lambda n: (70 + n.attrs["size"]) * n.size)
+local_norm = Op("local_norm_fwd", shape=lambda n: [first(n)] * 2, dtypes=("real",) * 2, dims=_local_dims, defaults=_LOCAL,
+                scalars=attributes("k", "alpha", "beta"), flop=lambda n: (35 + 2 * n.attrs["size"]) * n.size,
+                vjp=lambda g, n: (local_norm_bwd(spread(g, n), n.inputs[0], n.output(1), **n.attrs),))

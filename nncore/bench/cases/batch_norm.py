@@ -58,14 +58,19 @@ def _kernel_statistics(x, mean, chunk):
     return mean_error, 1.01 * first + (L + 3) * (K * K * U * D) + n * SPILL
 
 
-def _plain_statistics(x, mean, chunk):
+def two_passes(x, mean, depth):
+    """Errors of mean and S in u, of plain sums whose terms go through `depth` additions: the mean's enters S squared."""
     n, S = len(x), sum((v - mean) ** 2 for v in x)
-    mean_error = gamma(n + 1) * sum(map(abs, x)) / n + SPILL
+    mean_error = gamma(depth + 1) * sum(map(abs, x)) / n + SPILL
     cross = 2 * sum(abs(v - mean) for v in x) * mean_error * U
-    return mean_error, 1.01 * (gamma(n + 4) * S + cross + n * mean_error**2 * U) + n * SPILL
+    return mean_error, 1.01 * (gamma(depth + 4) * S + cross + n * mean_error**2 * U) + n * SPILL
 
 
-def _inverse_error(var, var_error):
+def _plain_statistics(x, mean, chunk):
+    return two_passes(x, mean, len(x))
+
+
+def inverse_error(var, var_error):
     """(1 / sqrt(var + eps), its relative error in u): eps rounded, an addition, a square root, a division."""
     v = var + EPS
     return 1 / sqrt(v), 0.51 * (var_error + rounding(EPS)) / v + 2.6
@@ -80,7 +85,7 @@ def _forward(statistics):
         for k, (xs, ys, mean, var) in enumerate(zip(x, y, exact[1], exact[2], strict=True)):
             dm, dS = statistics(xs, mean, chunk)
             dv = 1.01 * (dS / len(xs) + abs(var)) + SPILL
-            inverse, di = _inverse_error(var, dv)
+            inverse, di = inverse_error(var, dv)
             a = abs(inverse * (g[k % C] if g else 1))
             shift = abs(b[k % C]) if b else 0.0
             y_error.append([1.01 * a * (dm + abs(v - mean) * (di + 3)) + 1.01 * abs(w) + shift * U + SPILL * (a + 1)
@@ -126,7 +131,7 @@ def _fixed(call, exact):
     C, out = call.dims[1], []
     mean, var, g, b = (a.values if a else None for a in call.args[2:6])
     for i, (v, w) in enumerate(zip(call.values(1), exact[0], strict=True)):
-        inverse, di = _inverse_error(var[i % C], 0.0)
+        inverse, di = inverse_error(var[i % C], 0.0)
         a, d = abs(inverse * (g[i % C] if g else 1)), abs(v - (mean[i % C] if mean else 0))
         out.append(1.01 * a * d * (di + 3) + 1.01 * abs(w) + SPILL * (a + 1))
     return [out]
@@ -156,7 +161,7 @@ def _backward(steps):
         dy, x, dx = columns(call.values(4), C, shards), columns(call.values(5), C, shards), columns(exact[0], C, shards)
         for k, (ds, xs, gs) in enumerate(zip(dy, x, dx, strict=True)):
             stat = k % C if fixed else k
-            mean, (inverse, di) = call.values(6)[stat], _inverse_error(call.values(7)[stat], 0.0)
+            mean, (inverse, di) = call.values(6)[stat], inverse_error(call.values(7)[stat], 0.0)
             depth, a = gamma(steps(n, chunk) + 3), abs(inverse * (g.values[k % C] if g else 1))
             beta_size, size = sum(map(abs, ds)), sum(abs(d * (v - mean)) for d, v in zip(ds, xs, strict=True))
             beta_error = depth * beta_size
