@@ -42,7 +42,8 @@ typedef enum nn_region { NN_PARAM = 0, NN_STATE = 1, NN_WORK = 2, NN_EXTERNAL = 
 /* Philox streams: each use of random numbers has its own, so none depends on how many another drew. */
 typedef enum nn_stream {
     NN_STREAM_SHUFFLE = 1, NN_STREAM_SPLIT = 2, NN_STREAM_INIT = 3, NN_STREAM_DROPOUT = 4, NN_STREAM_GLYPHS = 5,
-    NN_STREAM_AUGMENT = 6
+    NN_STREAM_AUGMENT = 6,
+    NN_STREAM_SWEEP = 32
 } nn_stream;
 
 /* Kinds of NN_OP_SCHEDULE; their formulas and scalars stand in csrc/ops/schedule.c. */

@@ -8,6 +8,7 @@ import click
 
 COMMANDS = {
     "train": ("nncore.cli.train:train", "Train a network; evaluate it; leave a run folder."),
+    "sweep": ("nncore.cli.sweep:sweep", "Train under many settings and seeds; rank them."),
     "predict": ("nncore.cli.predict:predict", "Classes or probabilities from a trained network."),
     "score": ("nncore.cli.score:score", "Count a prediction file against labels."),
     "report": ("nncore.cli.report:report", "One HTML file about a run."),

@@ -12,9 +12,10 @@ KEYS = {"data": "data.name", "model": "model.name", "hidden": "model.hidden", "e
         "batch": "train.batch", "seed": "train.seed", "math": "train.math", "shards": "train.shards",
         "validation": "data.validation", "patience": "train.patience", "smoothing": "train.loss.smoothing",
         "threshold": "train.threshold", "optimizer": "optimizer", "schedule": "schedule", "augment": "augment"}
-NAMES = ("name", "kind")
 SPECS = {"optimizer": "name", "schedule": "name", "augment": ""}
 
+set_option = click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE",
+                          help="Any key of the settings file: --set optimizer.beta1=0.8. The value is written as in TOML.")
 settings_options = o.options(
     o.data_option,
     click.option("--model", metavar="NAME", help="The network; default mlp, dense layers with ReLU between them."),
@@ -31,9 +32,7 @@ settings_options = o.options(
                  help="Share of the training set that is held out and measured after each epoch."),
     click.option("--patience", type=click.IntRange(1), metavar="N",
                  help="Stop after N epochs without a better validation loss; the best weights win. Needs --validation."),
-    click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE",
-                 help="Any key of the settings file: --set optimizer.beta1=0.8. The value is written as in TOML."),
-    o.threshold_option)
+    set_option, o.threshold_option)
 
 
 def said(context: click.Context, given: dict) -> dict:
@@ -51,12 +50,11 @@ def overrides(given: dict) -> list[tuple[str, str, object]]:
             value = given[option]
             value = _spec(option, value) if option in SPECS else list(value) if isinstance(value, tuple) else value
             found.append((f"--{option}", key, value))
-    found += [("--set", *_pair(text)) for text in given.get("pairs", ())]
-    # Names first: the command line is one layer, and a name takes away the arguments below it only.
-    return sorted(found, key=lambda row: not (isinstance(row[2], dict) or row[1].rpartition(".")[2] in NAMES))
+    return found + [("--set", *pair(text)) for text in given.get("pairs", ())]
 
 
-def _pair(text: str) -> tuple[str, object]:
+def pair(text: str) -> tuple[str, object]:
+    """(dotted key, value) of KEY=VALUE. Raises UsageError."""
     from nncore.train.config import parse_value
 
     key, equals, value = text.partition("=")

@@ -99,9 +99,7 @@ class Training:
         if file is not None:
             draft.add(read_toml(file), file)
             written = resolve(draft)
-        for option, key, value in overrides(options):
-            draft.put(key, value, option)
-        config = resolve(draft)
+        config = resolve(draft.put_all(overrides(options)))
         asked = config.data.asked
         self._executor()
         self._load(DATA if asked is None else asked, FALLBACK if asked is None else None)
@@ -199,6 +197,7 @@ class Training:
         self.folder.put_model(self.model)
         start = time.monotonic()
         scores, paths = self._predict()
+        self.held_out = self._evaluate()
         self.seconds["predict"] = time.monotonic() - start
         digest = self.model.weights_sha256
         self.folder.writer.wait()
@@ -294,6 +293,11 @@ class Training:
                     self.folder.writer.submit(write_atomic, Path(self.predictions) / PREDICTIONS[part], text)
         return scores, paths
 
+    def _evaluate(self):
+        """Loss and accuracy of the network as it came out on what was held out; None without validation."""
+        t = self.trainer
+        return t.validation and self.model.evaluate(t.validation, loss=t.settings.loss, executor=self.executor)
+
     def _result(self, scores: dict, paths: dict, digest: str) -> dict:
         import resource
         import sys
@@ -307,6 +311,7 @@ class Training:
             "seed": c.seed, "epochs": c.epochs, "batch": c.batch, "math": c.math, "isa": self.executor.isa,
             "threads": self.executor.threads, "parameters": self.model.parameter_count,
             "train_accuracy": scores["train"].accuracy, "test_accuracy": test and test.accuracy,
+            "val_accuracy": self.held_out and self.held_out.accuracy, "val_loss": self.held_out and self.held_out.loss,
             "weights_sha256": digest, "seconds": {**seconds, "total": round(time.monotonic() - self.started, 4)},
             "plan_bytes": sum(self.trainer.plan.values()), "peak_rss_bytes": rss,
             "predictions": {k: _if_there(paths.get(k)) for k in ("train", "test")},

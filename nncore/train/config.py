@@ -219,9 +219,14 @@ class Draft:
 
     def put(self, key: str, value, said: str) -> Draft:
         """One dotted key from the command line, `said` there by this option. A key of a section alone takes a table."""
-        for part in reversed(key.split(".")):
-            value = {part: value}
-        self.layers.append((value, said, UsageError))
+        return self.put_all([(said, key, value)])
+
+    def put_all(self, rows: list[tuple[str, str, object]], error: type[NNError] = UsageError) -> Draft:
+        """(said, dotted key, value) of one layer: names first, for a name takes away the arguments below its layer only."""
+        for said, key, value in sorted(rows, key=lambda row: not (isinstance(row[2], dict) or row[1].split(".")[-1] in NAMES)):
+            for part in reversed(key.split(".")):
+                value = {part: value}
+            self.layers.append((value, said, error))
         return self
 
     def merged(self) -> tuple[dict, dict]:

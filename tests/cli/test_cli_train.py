@@ -12,8 +12,8 @@ import pytest
 from nncore.train.predictions import read_predictions
 
 KEYS = ["schema", "run", "model", "dataset", "seed", "epochs", "batch", "math", "isa", "threads", "parameters",
-        "train_accuracy", "test_accuracy", "weights_sha256", "seconds", "plan_bytes", "peak_rss_bytes", "predictions",
-        "threshold", "verdict"]
+        "train_accuracy", "test_accuracy", "val_accuracy", "val_loss", "weights_sha256", "seconds", "plan_bytes",
+        "peak_rss_bytes", "predictions", "threshold", "verdict"]
 SHORT = ("--epochs", "4", "--hidden", "16", "--batch", "64")
 FILES = {"config.toml", "model.safetensors", "checkpoints", "history.jsonl", "result.json", "tape.txt",
          "train_predictions.csv", "test_predictions.csv"}

@@ -33,7 +33,7 @@ def test_import_nncore_loads_neither_click_nor_rich(environment, tmp_path):
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("name", ["train", "predict", "score", "data", "info"])
+@pytest.mark.parametrize("name", ["train", "sweep", "predict", "score", "data", "info"])
 def test_every_help_has_an_example(inside, name):
     done = inside(name, "--help")
     assert done.code == 0 and f"  nncore {name}" in done.out and done.err == ""
