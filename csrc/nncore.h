@@ -99,6 +99,7 @@ typedef enum nn_opcode {
     NN_OP_LOG_SOFTMAX_BWD, /* dx = dy - exp(y) sum_j dy_j. dx dy y; N C */
     /* loss.c; one loss per row (N), and dz = scale dloss/dz computed along with it */
     NN_OP_SOFTMAX_XENT,   /* loss = logsumexp(z) - z[t]. loss dz z labels; N C; scale */
+    NN_OP_SOFTMAX_XENT_SOFT, /* loss = logsumexp(z) sum_j t_j - sum_j t_j z_j, any t >= 0. loss dz z t; N C; scale */
     NN_OP_SQUARED_ERROR,  /* loss = f sum_j (z - t)^2: f = 1/2 SquaredError, 1/C MSE. loss dz z t; N C; scale f */
     NN_OP_ABSOLUTE_ERROR, /* loss = sum_j |z - t|. loss dz z t; N C; scale */
     NN_OP_HUBER,          /* loss = sum_j |e| <= d ? e^2/2 : d(|e| - d/2). loss dz z t; N C; scale delta */
@@ -122,6 +123,13 @@ typedef enum nn_opcode {
     NN_OP_ELASTIC_FIELD, /* d = alpha Gaussian * uniform(-1, 1), (N, 2, H, W). d; N H W; alpha sigma */
     /* mix.c; the same draws */
     NN_OP_STANDARDISE,   /* y[r,j] = (x[r,j] - mean[j]) scale[j], as GATHER_U8. y x mean scale; N D n */
+    NN_OP_ERASE,         /* y = x but for a rectangle of zeros, mean or noise (fill 0, 1, 2) with probability p. y x mean?;
+                            N H W C n fill; p low high aspect full */
+    NN_OP_NOISE,         /* y = x + sigma N(0, 1). y x; N D; sigma */
+    NN_OP_MIX_DRAW,      /* share[r] = the larger part by Beta(alpha, alpha), partner[r] of r's shard. share partner(i32);
+                            N shards; alpha */
+    NN_OP_MIX_ROWS,      /* y[r] = share[r] x[r] + (1 - share[r]) x[partner[r]]. y x share partner; N D */
+    NN_OP_CUTMIX,        /* y[r] = x[r] with a rectangle of x[partner[r]]. y share partner(i32) x; N H W C shards; alpha */
     /* optimizer.c; the rates are f64 tensors of one element. State below 2^-126 in magnitude becomes +0 */
     NN_OP_SGD,       /* w -= rate g. w! g rate; n */
     NN_OP_MOMENTUM,  /* v = mu v - rate g; w += v. w! v! g rate mu; n */

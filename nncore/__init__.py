@@ -20,7 +20,8 @@ _HOMES = {
     "nncore.nn.base": "Input",
     "nncore.nn.layers": "Dense Dropout ELU Flatten LeakyReLU LogSoftmax ReLU SELU SaturatedLinear Sigmoid Softmax "
                         "Softplus Step Tanh",
-    "nncore.nn.losses": "AbsoluteError BinaryCrossEntropy CrossEntropy Hinge Huber LogisticLoss MSE MultiHinge SquaredError",
+    "nncore.nn.losses": "AbsoluteError BinaryCrossEntropy CrossEntropy Distillation Hinge Huber LogisticLoss MSE MultiHinge "
+                        "SquaredError",
     "nncore.optim.optimizers": "AdaDelta AdaGrad Adam AdamW Momentum Nesterov RMSProp SGD",
     "nncore.optim.regularizers": "L1 L2",
     "nncore.optim.schedules": "Constant Cosine Exponential OneCycle Piecewise Power",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from array import array
 from dataclasses import dataclass, field
 
 from nncore.data.augment import Augment
@@ -18,7 +19,7 @@ from nncore.graph.autodiff import add_all, gradients
 from nncore.graph.node import Input, Node, State
 from nncore.graph.tape import Executor, Position, Tape, compile_tape
 from nncore.tensor import Tensor
-from nncore.train.augmentation import augment_nodes, raw_nodes
+from nncore.train.augmentation import Mix, augment_nodes, raw_nodes
 from nncore.train.history import History
 from nncore.train.samples import Samples
 
@@ -145,7 +146,7 @@ class Trainer:
         # The tail may not divide into the shards: it then runs as one.
         shards = s.shards if batch % s.shards == 0 else 1
         z, t, built = self.model.graph(self.data, batch, training=True, shards=shards, augment=s.augment)
-        data_loss = s.loss(z, t)
+        data_loss = apply_loss(s.loss, self.model, z, t, built.mix)
         weights = list(self.model.parameters.values())
         penalties = [*built.penalties, *(s.penalty.terms(weights) if s.penalty else [])]
         loss = add_all([data_loss, *penalties])
@@ -190,6 +191,7 @@ class Trainer:
         whole = min((n - p.cursor) // batch, limit - p.step)
         tail = int(self.tail is not None and p.step + whole < limit)
         segments = [(self.tape, whole), *([(self.tail, 1)] if tail else [])]
+        write_weights(self.settings.loss, self.model)
         started = time.monotonic()
         first = p.cursor
         try:
@@ -296,6 +298,20 @@ def measure(sums: State, loss: Node, z: Node, t: Node | None, batch: int) -> Nod
     return ops.metrics(sums, loss, z if counts else None, t if counts else None, batch=batch)
 
 
+def apply_loss(loss, model, z: Node, t: Node | None, mix: Mix | None = None) -> Node:
+    """The loss as a node; class weights stand in a state of the model, which `write_weights` fills."""
+    extra = {"mix": mix} if mix else {}
+    if weights := getattr(loss, "weights", None):
+        extra["weights"] = model.state("loss.weights", (len(weights),))
+    return loss(z, t, **extra)
+
+
+def write_weights(loss, model) -> None:
+    """Put a loss's class weights where its tapes look for them; others may have run since."""
+    if weights := getattr(loss, "weights", None):
+        model.memory.tensor(model.state("loss.weights", (len(weights),))).flat()[:] = array("f", weights)
+
+
 def externals(data: Samples) -> dict[int, Tensor]:
     """The data bound to the inputs of a tape."""
     bound = {IMAGES: data.x}
@@ -307,21 +323,22 @@ def externals(data: Samples) -> dict[int, Tensor]:
 
 
 def data_nodes(data: Samples, batch: int, mean: State, scale: State, classes: int, shards: int,
-               augment: Augment | None = None) -> tuple[Node, Node | None]:
+               augment: Augment | None = None) -> tuple[Node, Node | None, Mix | None]:
     """The first instructions of a tape: rows of the step gathered, augmented if asked, and standardised; their labels or
-    targets."""
+    targets; and what mixes those rows of targets, if samples are mixed."""
     shape = (batch, *data.image_shape)
     rows = Input("rows", (), "i64", ROWS) if data.rows is not None else None
     images = Input("images", (), data.x.dtype, IMAGES, shards)
+    mix = None
     if augment:
-        x = augment_nodes(raw_nodes(images, rows, shape), augment, mean, data.x.dtype == "u8")
+        x, mix = augment_nodes(raw_nodes(images, rows, shape), augment, mean, data.x.dtype == "u8")
         x = ops.standardise(x, mean, scale)
     else:
         gather = ops.gather_u8 if data.x.dtype == "u8" else ops.gather_f32
         x = gather(images, rows, mean, scale, shape=shape)
     if data.labels is not None:
-        return x, ops.gather_labels(Input("labels", (), "u8", LABELS, shards), rows, shape=(batch,), classes=classes)
+        return x, ops.gather_labels(Input("labels", (), "u8", LABELS, shards), rows, shape=(batch,), classes=classes), mix
     if data.targets is not None:
         t = Input("targets", (), "f32", LABELS, shards)
-        return x, ops.gather_targets(t, rows, shape=(batch, *data.targets.shape[1:]))
-    return x, None
+        return x, ops.gather_targets(t, rows, shape=(batch, *data.targets.shape[1:])), mix
+    return x, None, mix

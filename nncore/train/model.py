@@ -19,7 +19,7 @@ from nncore.graph.tape import Executor, Memory, Position, Tape, compile_tape
 from nncore.nn.base import Builder, Connection, Input, Layer
 from nncore.nn.losses import MSE, CrossEntropy, Loss
 from nncore.tensor import Tensor
-from nncore.train.loop import Settings, Trainer, data_nodes, externals, measure
+from nncore.train.loop import Settings, Trainer, apply_loss, data_nodes, externals, measure, write_weights
 from nncore.train.metrics import Evaluation, confusion
 from nncore.train.samples import Samples, samples
 
@@ -114,8 +114,9 @@ class Model:
         """(outputs, labels or targets, builder) of one step over `data`, as graph nodes."""
         with layer_scope("data"):
             classes = len(data.classes) if data.classes else 256
-            x, t = data_nodes(data, batch, self.mean, self.scale, classes, shards, augment)
+            x, t, mix = data_nodes(data, batch, self.mean, self.scale, classes, shards, augment)
         z, builder = self.forward(x, training)
+        builder.mix = mix
         return z, t, builder
 
     def prepare(self, data: Samples) -> None:
@@ -189,13 +190,14 @@ class Model:
 
         def build(batch):
             z, t, _ = self.graph(data, batch, training=False)
-            value = loss(z, t)
+            value = apply_loss(loss, self, z, t)
             value = value if loss.reduction == "mean" else ops.scale(value, c=1.0 / batch)
             return [measure(sums, value, z, t, batch)], {}
 
         segments = self._segments("evaluate", data, build, repr(loss))
         self.memory.reserve({})
         self.memory.tensor(sums).view()[:] = memoryview(bytes(32)).cast("d")
+        write_weights(loss, self)
         (executor or Executor()).run(segments, self.memory, externals(data), n_samples=len(data))
         total, correct, count, _ = self.memory.tensor(sums).tolist()
         counted = data.labels is not None and self._width(data) > 1
