@@ -65,6 +65,8 @@ typedef struct nn_gemm_args {
 typedef void nn_gemm_fn(const nn_gemm_args *g, void *scratch);
 typedef double nn_probe_fn(int32_t what, void *out, const void *data, int64_t nbytes, int64_t repeats);
 
+enum { NN_NORMALS = 32 };
+
 /* Kernels of one ISA for one real type: the one symbol an object of pass_kernel.c exports. */
 typedef struct nn_kernel_set {
     nn_range_fn *range[NN_OP_COUNT_]; /* NULL for ops that are driver only */
@@ -76,6 +78,7 @@ typedef struct nn_kernel_set {
     double (*sin)(double);
     double (*cos)(double);
     double (*pow)(double, double);
+    void (*normals)(double *out, uint64_t seed, uint32_t stream, uint64_t index, uint32_t block); /* NN_NORMALS: mix.c */
 } nn_kernel_set;
 
 struct nn_kernels {

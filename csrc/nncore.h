@@ -123,6 +123,7 @@ typedef enum nn_opcode {
     NN_OP_BLOCK_COPY, /* y[n,p,q,k] = x[n, p + a, q + b, k + c], 0 outside x. y x; N H W C P Q K a b c */
     /* loss.c; one loss per row (N), and dz = scale dloss/dz computed along with it */
     NN_OP_SOFTMAX_XENT,   /* loss = logsumexp(z) - z[t]. loss dz z labels; N C; scale */
+    NN_OP_SOFTMAX_XENT_SOFT, /* loss = logsumexp(z) sum_j t_j - sum_j t_j z_j, any t >= 0. loss dz z t; N C; scale */
     NN_OP_SQUARED_ERROR,  /* loss = f sum_j (z - t)^2: f = 1/2 SquaredError, 1/C MSE. loss dz z t; N C; scale f */
     NN_OP_ABSOLUTE_ERROR, /* loss = sum_j |z - t|. loss dz z t; N C; scale */
     NN_OP_HUBER,          /* loss = sum_j |e| <= d ? e^2/2 : d(|e| - d/2). loss dz z t; N C; scale delta */
@@ -166,6 +167,13 @@ typedef enum nn_opcode {
     /* local_norm.c; sums over the `size` (odd, at most 129) channels around each */
     NN_OP_LOCAL_NORM_FWD, /* y = x s^-beta, s = k + alpha sum x^2. y s x; N C size; k alpha beta */
     NN_OP_LOCAL_NORM_BWD, /* dx = dy s^-beta - 2 alpha beta x sum dy x s^(-beta-1). dx dy x s; N C size; k alpha beta */
+    NN_OP_ERASE,         /* y = x but for a rectangle of zeros, mean or noise (fill 0, 1, 2) with probability p. y x mean?;
+                            N H W C n fill; p low high aspect full */
+    NN_OP_NOISE,         /* y = x + sigma N(0, 1). y x; N D; sigma */
+    NN_OP_MIX_DRAW,      /* share[r] = the larger part by Beta(alpha, alpha), partner[r] of r's shard. share partner(i32);
+                            N shards; alpha */
+    NN_OP_MIX_ROWS,      /* y[r] = share[r] x[r] + (1 - share[r]) x[partner[r]]. y x share partner; N D */
+    NN_OP_CUTMIX,        /* y[r] = x[r] with a rectangle of x[partner[r]]. y share partner(i32) x; N H W C shards; alpha */
     /* optimizer.c; the rates are f64 tensors of one element. State below 2^-126 in magnitude becomes +0 */
     NN_OP_SGD,       /* w -= rate g. w! g rate; n */
     NN_OP_MOMENTUM,  /* v = mu v - rate g; w += v. w! v! g rate mu; n */

@@ -46,5 +46,6 @@ const nn_kernel_set NN_SET = {
     .sin = scalar_sin,
     .cos = scalar_cos,
     .pow = scalar_pow,
+    .normals = fill_normals,
 #endif
 };

@@ -21,8 +21,8 @@ _HOMES = {
     "nncore.nn.conv": "Conv2D ConvTranspose2D",
     "nncore.nn.layers": "Dense Dropout ELU Flatten LeakyReLU LogSoftmax ReLU SELU SaturatedLinear Sigmoid Softmax Softplus "
                         "Step Tanh",
-    "nncore.nn.losses": "AbsoluteError BinaryCrossEntropy CrossEntropy Hinge Huber LogisticLoss MSE MultiHinge MultiTask "
-                        "PerceptronCriterion SquaredError",
+    "nncore.nn.losses": "AbsoluteError BinaryCrossEntropy CrossEntropy Distillation Hinge Huber LogisticLoss MSE MultiHinge "
+                        "MultiTask PerceptronCriterion SquaredError",
     "nncore.nn.merge": "ActivationPenalty Add Concat Pad2D Reshape Slice",
     "nncore.nn.norm": "BatchNorm LayerNorm LocalResponseNorm SpatialDropout2D",
     "nncore.nn.pool": "AvgPool2D GlobalAvgPool2D L2Pool2D MaxPool2D Upsample2D",

@@ -311,6 +311,18 @@ def softmax_xent(call):
     return [losses, dz]
 
 
+def softmax_xent_soft(call):
+    """-sum_j t_j log p_j; a class that cannot be (t = 0) costs nothing, however small its probability."""
+    C, losses, dz = call.dims[1], [], []
+    for row, t in zip(rows(call.values(2), C), rows(call.values(3), C), strict=True):
+        p, log_sum, m = _softmax(row)
+        s = total(t)
+        nan = any(v != v for v in row) or log_sum != log_sum
+        losses.append(NAN if nan else total([s * log_sum, *(-a * (v - m) for a, v in zip(t, row, strict=True) if a)]))
+        dz += [call.scalars[0] * (s * a - b) for a, b in zip(p, t, strict=True)]
+    return [losses, dz]
+
+
 def _by_output(call, f):
     """Losses that are a sum over the outputs; f(z, t) gives a term and its derivative."""
     losses, dz = [], []

@@ -9,7 +9,7 @@ import math
 from tests.oracle_training import block, uniform
 
 AUGMENT = 6  # nn_stream
-WARP, FIELD = 0, 1  # kinds of draws
+WARP, FIELD, ERASE, FILL, NOISE, MIX = range(6)  # kinds of draws
 
 
 def words(call, row: int, kind: int, number: int) -> list[int]:
@@ -116,3 +116,82 @@ def standardise(call):
     N, D, n = call.dims
     x, mean, scale = call.values(1), call.values(2), call.values(3)
     return [[(x[i] - mean[i % D % n]) * scale[i % D % n] for i in range(N * D)]]
+
+
+def box(call, H: int, W: int, height: float, width: float, top: int, left: int) -> set[tuple[int, int]]:
+    """Pixels of a rectangle of about these sides, cut to the image, at a place drawn by two words among those inside."""
+    h, w = min(math.floor(height + 0.5), H), min(math.floor(width + 0.5), W)
+    first, start = choice(top, H - h + 1), choice(left, W - w + 1)
+    return {(i, j) for i in range(first, first + h) for j in range(start, start + w)}
+
+
+def erase(call):
+    N, H, W, C, n, fill = call.dims
+    p, low, high, flattest, full = call.scalars
+    out = []
+    for r in range(N):
+        x = call.values(1)[r * H * W * C : (r + 1) * H * W * C]
+        w, z = words(call, r, ERASE, 0), words(call, r, ERASE, 1)
+        if uniform(w[0], w[1]) < p:
+            area = H * W * (low + (high - low) * uniform(w[2], w[3]))
+            aspect = flattest ** (1 - 2 * uniform(z[0], z[1]))
+            height, width = max(0.5, math.sqrt(area * aspect)), max(0.5, math.sqrt(area / aspect))  # a pixel at least
+            for i, j in box(call, H, W, height, width, z[2], z[3]):
+                for e in range((i * W + j) * C, (i * W + j + 1) * C):
+                    noisy = (words(call, r, FILL, e // 4)[e % 4] >> 8) / 2**24 * full
+                    x[e] = (0.0, call.values(2)[e % n] if call.args[2] else 0.0, noisy)[fill]
+        out += x
+    return [out]
+
+
+def noise(call):
+    """Box and Muller 1958: a pair of normal numbers from a pair of uniform ones."""
+    N, D = call.dims
+    (sigma,) = call.scalars
+    out = []
+    for i, x in enumerate(call.values(1)):
+        w = words(call, i // D, NOISE, i % D // 2)
+        radius, angle = math.sqrt(-2 * math.log(uniform(w[0], w[1]))), 2 * math.pi * uniform(w[2], w[3])
+        out.append(x + sigma * radius * (math.sin, math.cos)[i % D % 2 == 0](angle))
+    return [out]
+
+
+def beta(call, r: int, alpha: float) -> float:
+    """The larger part of a Beta(alpha, alpha) by way of Student's t with 2 alpha degrees of freedom (Bailey 1994): with
+    T = sqrt(2 alpha (u^(-1/alpha) - 1)) cos(2 pi v), 1/2 + T / (2 sqrt(2 alpha + T^2))."""
+    w = words(call, r, MIX, 0)
+    u, v = uniform(w[0], w[1]), uniform(w[2], w[3])
+    t = math.sqrt(2 * alpha * (u ** (-1 / alpha) - 1)) * math.cos(2 * math.pi * v)
+    return 0.5 + abs(t) / (2 * math.sqrt(2 * alpha + t * t))
+
+
+def partner(call, r: int, N: int, shards: int) -> int:
+    """Another row of the same shard, or r itself."""
+    size = N // shards
+    return r // size * size + choice(words(call, r, MIX, 1)[0], size)
+
+
+def mix_draw(call):
+    N, shards = call.dims
+    return [[beta(call, r, call.scalars[0]) for r in range(N)], [partner(call, r, N, shards) for r in range(N)]]
+
+
+def mix_rows(call):
+    N, D = call.dims
+    x, share, other = (call.values(i) for i in (1, 2, 3))
+    return [[share[r] * x[r * D + j] + (1 - share[r]) * x[other[r] * D + j] for r in range(N) for j in range(D)]]
+
+
+def cutmix(call):
+    N, H, W, C, shards = call.dims
+    x, out, shares, partners = call.values(3), [], [], []
+    for r in range(N):
+        w, side = words(call, r, MIX, 1), math.sqrt(1 - beta(call, r, call.scalars[0]))
+        cut = box(call, H, W, side * H, side * W, w[1], w[2])
+        partners.append(partner(call, r, N, shards))
+        shares.append(1 - len(cut) / (H * W))
+        for i in range(H):
+            for j in range(W):
+                e = ((partners[r] if (i, j) in cut else r) * H + i) * W + j
+                out += x[e * C : (e + 1) * C]
+    return [out, shares, partners]

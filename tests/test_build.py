@@ -128,8 +128,9 @@ def test_the_widest_tile_keeps_everything_in_registers():
 def packages(tmp_path_factory):
     """(sdist, wheel), the wheel built from the sdist as an installer would."""
     try:
-        import build  # noqa: F401
         import setuptools  # noqa: F401
+
+        import build  # noqa: F401
     except ImportError:
         need("build", False, "pip install build setuptools cffi")
     folder = tmp_path_factory.mktemp("packages")

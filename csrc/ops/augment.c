@@ -53,12 +53,12 @@ static inline void augment_draw(uint32_t word[4], const nn_call *c, int64_t row,
 {
     philox_block(word, c->run->seed, augment_stream(kind), augment_index(c, row), block);
 }
+
+/* One of n, from 0. */
+static inline int64_t augment_choice(uint32_t word, int64_t n) { return (int64_t)((uint64_t)word * (uint64_t)n >> 32); }
 #endif
 
 #if defined(NN_PASS_REF) || defined(NN_PASS_KERNEL)
-/* One of n, from 0. */
-static inline int64_t augment_choice(uint32_t word, int64_t n) { return (int64_t)((uint64_t)word * (uint64_t)n >> 32); }
-
 /* The mapping of one sample: sx = xj j + xi i + x0, sy = yj j + yi i + y0, and its whole numbers. */
 typedef struct warp_map {
     real xj, xi, x0, yj, yi, y0;

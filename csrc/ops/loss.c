@@ -2,6 +2,8 @@
  *
  *   softmax_xent    loss = log sum_j exp(z_j - m) - (z_t - m)            Bishop 2006, 4.108
  *                   dz = scale (softmax(z) - [j = t])
+ *   softmax_xent_soft loss = s log sum_j exp(z_j - m) - sum_j t_j (z_j - m), s = sum_j t_j   Bishop 2006, 4.108, any t >= 0
+ *                   dz = scale (s softmax(z) - t)
  *   squared_error   loss = f sum_j e_j^2, e = z - t                      definitions.md: f = 1/2, or 1/C for MSE
  *                   dz = scale 2 f e
  *   absolute_error  loss = sum_j |e_j|
@@ -24,7 +26,7 @@
  * The loss is not scaled; scale (1 / N for the mean over the batch) is rounded to real and multiplies dz once.
  * Sums over j in R3's order (softmax.c); the element of the label's class takes part in multi_hinge's sum as a +0.
  * What is hard. softmax_xent: m, the row maximum, is subtracted first; never NaN for finite logits (a loss beyond the
- * largest real is +inf). binary_xent: log(1 + exp(z)) - t z cancels for t = 1, so it is computed as
+ * largest real is +inf). softmax_xent_soft has its bits where t is 0 but for one 1; where t is 0 a logit may be -inf. binary_xent: log(1 + exp(z)) - t z cancels for t = 1, so it is computed as
  * (max(z, 0) - t z) + log(1 + exp(-|z|)), the first one fma, exact for t = 0, 1; and dz from s = sigmoid(-|z|), which
  * keeps its relative accuracy: z > 0 ? (1 - t) - s : s - t. So neither loss nor gradient of a confident right answer
  * is 0 before it underflows; the textbook's log(1 - sigmoid(z)) is -inf from z = 16.64 on (numerics.md E4a).
@@ -34,6 +36,7 @@
  */
 #ifdef NN_PASS_LIST
 NN_OP(softmax_xent, SOFTMAX_XENT)
+NN_OP(softmax_xent_soft, SOFTMAX_XENT_SOFT)
 NN_OP(squared_error, SQUARED_ERROR)
 NN_OP(absolute_error, ABSOLUTE_ERROR)
 NN_OP(huber, HUBER)
@@ -61,6 +64,26 @@ static void softmax_xent(const nn_call *c)
         *loss = (real)nn_log64(sum) - (z[t] - m);
         for (int64_t j = 0; j < C; j++)
             dz[j] = scale * ((real)nn_exp64(z[j] - m) / sum - (j == t));
+    }
+}
+
+static void softmax_xent_soft(const nn_call *c)
+{
+    const int64_t C = c->dim[1];
+    const real scale = (real)c->scalar[0];
+    for (int64_t i = 0; i < c->dim[0]; i++) {
+        real *loss = (real *)c->arg[0] + i, *dz = (real *)c->arg[1] + i * C;
+        const real *z = (const real *)c->arg[2] + i * C, *t = (const real *)c->arg[3] + i * C, m = ref_row_max(z, C);
+        real sum = 0, all = 0, right = 0;
+        for (int64_t j = 0; j < C; j++) {
+            sum += (real)nn_exp64(z[j] - m);
+            all += t[j];
+            if (t[j] != 0)
+                right = v_fma(t[j], z[j] - m, right);
+        }
+        *loss = v_fma(all, (real)nn_log64(sum), -right);
+        for (int64_t j = 0; j < C; j++)
+            dz[j] = scale * v_fma(all, (real)nn_exp64(z[j] - m) / sum, -t[j]);
     }
 }
 
@@ -181,6 +204,7 @@ static void one_hot(const nn_call *c)
 /* ---- DRIVER ---------------------------------------------------------------------------------------------------- */
 #ifdef NN_PASS_DRIVER
 NN_DRIVE_ROWS(softmax_xent, SOFTMAX_XENT)
+NN_DRIVE_ROWS(softmax_xent_soft, SOFTMAX_XENT_SOFT)
 NN_DRIVE_ROWS(squared_error, SQUARED_ERROR)
 NN_DRIVE_ROWS(absolute_error, ABSOLUTE_ERROR)
 NN_DRIVE_ROWS(huber, HUBER)

@@ -21,6 +21,35 @@ static void softmax_xent(const nn_call *c, int64_t i, int64_t end)
     }
 }
 
+/* sum t (z - m), nothing where t is 0. a = z, b = t, k = m */
+V_INLINE vreal soft_term(const row_pass *p, int64_t j, vmask m, int full, vreal lanes)
+{
+    vreal t = row_load(p->b + j, m, full), d = v_sub(row_load(p->a + j, m, full), p->k[0]);
+    return v_select(v_eq(t, v_zero()), lanes, v_fma(t, d, lanes));
+}
+
+/* dz = scale (all e / s - t). k = s, scale, all */
+V_INLINE vreal soft_dz(vreal e, vreal t, const vreal *k) { return v_mul(k[1], v_fma(k[2], v_div(e, k[0]), v_neg(t))); }
+
+static void softmax_xent_soft(const nn_call *c, int64_t i, int64_t end)
+{
+    const int64_t C = c->dim[1];
+    const vreal scale = k_scalar(c, 0);
+    for (; i < end; i++) {
+        real *dz = (real *)c->arg[1] + i * C;
+        const real *z = (const real *)c->arg[2] + i * C, *t = (const real *)c->arg[3] + i * C;
+        const vreal m = v_set1(row_max(z, C));
+        const row_pass targets = {.a = t}, p = {.a = z, .b = t, .y = dz, .k = {m}};
+        const real all = row_sum(&targets, C, plain), right = row_sum(&p, C, soft_term); /* before dz, which may be z */
+        const real sum = row_sum(&p, C, exp_shifted);
+        const vreal k[] = {v_set1(sum), scale, v_set1(all)};
+        map2(dz, dz, t, 0, C, soft_dz, k);
+        real loss[VW];
+        v_store(loss, v_fma(v_set1(all), v_set1(log1(sum)), v_set1(-right)));
+        ((real *)c->arg[0])[i] = loss[0];
+    }
+}
+
 /* The losses that are a sum over the outputs: f adds a vector's terms to the lanes, stores dz; a = z, b = t, y = dz. */
 V_INLINE void loss_rows(const nn_call *c, int64_t i, int64_t end, row_fn *f, const vreal *k, real factor)
 {

@@ -36,7 +36,7 @@ class Augment:
 
     Values, in this order:
     erase      probability that a rectangle is erased (Zhong et al. 2017), its share of the image within erase_area, its aspect
-               ratio within [erase_aspect, 1 / erase_aspect], log-uniform; fill "zero", "mean" (of the training set), "noise"
+               ratio within [erase_aspect, 1 / erase_aspect], log-uniform; fill "zero", "noise" or "mean", what standardisation subtracts
     noise      deviation of Gaussian noise, 1 being the whole range of a byte (255), or 1 for samples of floats. Not clipped
     mixup      alpha: a sample and its label mixed with another of the batch, shares by Beta(alpha, alpha), the larger one
                its own (Zhang et al. 2018)
@@ -199,8 +199,8 @@ def _value(key: str, text: str, item: str):
             return tuple(float(part) for part in text.split(":"))
         return int(text) if kind == "int" else float(text)
     except (ValueError, KeyError):
-        like = {"bool": "true or false", "int": "a whole number"}.get(kind, "two numbers like 36:6" if kind[0] == "t" else "a number")
-        raise UsageError(f"augment: {item!r}: {key} takes {like}") from None
+        what = {"bool": "true or false", "int": "a whole number", "float": "a number"}.get(kind, "two numbers like 36:6")
+        raise UsageError(f"augment: {item!r}: {key} takes {what}") from None
 
 
 def _text(value) -> str:

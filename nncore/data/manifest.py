@@ -134,7 +134,7 @@ def _reword(message: str) -> str:
 @cache
 def _raw_type():
     """The msgspec types, made on first use: importing nncore.data must not import msgspec."""
-    from typing import Annotated, Optional
+    from typing import Annotated
 
     from msgspec import Meta, defstruct
 
@@ -150,7 +150,7 @@ def _raw_type():
         ("classes", Annotated[list[text], Meta(min_length=2, max_length=256)]),
         ("shape", Annotated[list[size], Meta(min_length=1, max_length=3)]),
         ("mirrors", list[str], []),
-        ("mirror_safe", Optional[bool], None),
+        ("mirror_safe", bool | None, None),
         ("files", dict[str, entry]),
     ]
     return defstruct("Raw", fields, **strict)

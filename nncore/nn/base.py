@@ -28,6 +28,7 @@ class Builder:
         self.updates: list[Node] = []
         self.penalties: list[Node] = []
         self.outputs: dict[Connection, Node] = {}  # what each connection became
+        self.mix = None  # what mixup or cutmix does to rows of targets; None without them
         self.layer, self.number = "", 0
 
     def parameter(self, name: str, shape: tuple, init, fans: tuple[int, int], kind: str = "weight",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 
-from nncore.data.augment import Augment
+from nncore.data.augment import FILLS, Augment
 from nncore.errors import ShapeError, UsageError
 from nncore.graph import ops
 from nncore.graph.node import Input, Node, State
@@ -13,18 +14,37 @@ from nncore.graph.tape import Executor, Memory, Position, compile_tape
 from nncore.tensor import Tensor
 from nncore.train.samples import samples
 
-__all__ = ["augmented", "augment_nodes"]
+Mix = Callable[[Node], Node]
+__all__ = ["augment_nodes", "augmented", "raw_nodes"]
 
 
-def augment_nodes(x: Node, a: Augment, mean: Node, byte: bool) -> Node:
-    """Raw samples (N, H, W, C), as a gather brought them, augmented. mean: what erased places may be filled with; byte:
-    samples were bytes, so their range is 255. Raises ShapeError for what the samples' shape does not allow."""
+def augment_nodes(x: Node, a: Augment, mean: Node, byte: bool) -> tuple[Node, Mix | None]:
+    """Raw samples (N, H, W, C), as a gather brought them, augmented; and what then has to be done to rows of targets.
+
+    mean: what erased places may be filled with; byte: samples were bytes, so their range is 255. Raises ShapeError for what
+    the samples' shape does not allow.
+    """
+    full, N = 255.0 if byte else 1.0, x.shape[0]
     if a.moves:
         _check_image(x, a)
-        d = ops.elastic_field(x, *a.elastic) if a.elastic else None
+        H, W = x.shape[1:3]
+        d = ops.elastic_field(shape=(N, 2, H, W), alpha=a.elastic[0], sigma=a.elastic[1]) if a.elastic else None
         x = ops.warp(x, d, shift=-1 if a.one_pixel else a.shift, crop=a.crop, flip=int(a.flip), rotate=a.rotate,
                      scale=a.scale, shear=a.shear)
-    return x
+    if a.erase:
+        _check_image(x, a)
+        x = ops.erase(x, mean if a.fill == "mean" else None, p=a.erase, low=a.erase_area[0], high=a.erase_area[1],
+                      aspect=a.erase_aspect, full=full, fill=FILLS.index(a.fill))
+    if a.noise:
+        x = ops.noise(x, sigma=a.noise * full)
+    if a.mixup:
+        share = ops.mix_draw(shape=(N,), shards=x.shards, alpha=a.mixup)
+        return ops.mix_rows(x, share, share.output(1)), lambda rows: ops.mix_rows(rows, share, share.output(1))
+    if a.cutmix:
+        _check_image(x, a)
+        x = ops.cutmix(x, alpha=a.cutmix)
+        return x, lambda rows: ops.mix_rows(rows, x.output(1), x.output(2))
+    return x, None
 
 
 def _check_image(x: Node, a: Augment) -> None:
@@ -51,7 +71,7 @@ def augmented(data, augment: Augment, n: int | None = None, seed: int = 0, epoch
     layout, mean = Layout(), State("mean", (1,))
     rows = Input("rows", (), "i64", 1) if data.rows is not None else None
     images = Input("images", (), data.x.dtype, 0)
-    x = augment_nodes(raw_nodes(images, rows, (n, *data.image_shape)), augment, mean, data.x.dtype == "u8")
+    x, _ = augment_nodes(raw_nodes(images, rows, (n, *data.image_shape)), augment, mean, data.x.dtype == "u8")
     tape = compile_tape("augmented", n, [], {"x": x}, layout)
     memory = Memory(layout)
     memory.reserve(tape.nbytes)

@@ -11,7 +11,7 @@ from nncore.graph.node import Node
 from nncore.graph.tape import Executor, Position, Tape, compile_tape
 from nncore.nn.losses import MSE, CrossEntropy, Loss, MultiTask
 from nncore.tensor import Tensor
-from nncore.train.loop import counts_correct, externals, measure
+from nncore.train.loop import apply_loss, counts_correct, externals, measure, write_weights
 from nncore.train.metrics import Evaluation
 from nncore.train.samples import Samples
 
@@ -39,7 +39,7 @@ def evaluate(model, data: Samples, loss: Loss | None, executor: Executor | None)
         effects = []
         for head, one in losses.items():
             zh, th = (z[head], t[head]) if head else (z, t)
-            value = one(zh, th)
+            value = apply_loss(one, model, zh, th, head=head)
             value = value if one.reduction == "mean" else ops.scale(value, c=1.0 / batch)
             effects.append(measure(sums[head], value, zh, th, batch))
             counted[head] = counts_correct(zh, th)
@@ -51,6 +51,7 @@ def evaluate(model, data: Samples, loss: Loss | None, executor: Executor | None)
     model.memory.reserve({})
     for s in sums.values():
         model.memory.tensor(s).view()[:] = memoryview(_ZEROS).cast("d")
+    write_weights(loss, model)
     (executor or Executor()).run(parts, model.memory, externals(data), n_samples=len(data))
     found = {}
     for head, s in sums.items():
@@ -58,7 +59,7 @@ def evaluate(model, data: Samples, loss: Loss | None, executor: Executor | None)
         found[head] = Evaluation(len(data), total / count, correct / count if counted[head] else None)
     if not isinstance(loss, MultiTask):
         return found[""]
-    return Evaluation(len(data), sum(loss.weights[h] * e.loss for h, e in found.items()), None, found)
+    return Evaluation(len(data), sum(loss.factors[h] * e.loss for h, e in found.items()), None, found)
 
 
 def collect(model, what: str, data: Samples, executor: Executor | None) -> Tensor | dict[str, Tensor]:

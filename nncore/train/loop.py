@@ -7,6 +7,7 @@ progress and turns Ctrl-C into a stop flag, which ends the run within one step.
 from __future__ import annotations
 
 import time
+from array import array
 from dataclasses import dataclass, field
 
 from nncore.data.augment import Augment
@@ -16,9 +17,10 @@ from nncore.graph.autodiff import add_all, gradients
 from nncore.graph.node import Input, Node, State
 from nncore.graph.plan import physical_memory
 from nncore.graph.tape import Executor, Position, Tape, compile_tape
+from nncore.nn.losses import MultiTask
 from nncore.optim.schedules import Constant, schedule
 from nncore.tensor import Tensor
-from nncore.train.augmentation import augment_nodes, raw_nodes
+from nncore.train.augmentation import Mix, augment_nodes, raw_nodes
 from nncore.train.history import History
 from nncore.train.samples import Samples
 from nncore.train.worker import Worker
@@ -131,7 +133,7 @@ class Trainer:
         # The tail may not divide into the shards: it then runs as one.
         shards = s.shards if batch % s.shards == 0 else 1
         z, t, built = self.model.graph(self.data, batch, training=True, shards=shards, augment=s.augment)
-        data_loss = s.loss(z, t)
+        data_loss = apply_loss(s.loss, self.model, z, t, built.mix)
         weights = list(self.model.parameters.values())
         penalties = [*built.penalties, *(s.penalty.terms(weights) if s.penalty else [])]
         loss = add_all([data_loss, *penalties])
@@ -202,6 +204,7 @@ class Trainer:
         whole = min((n - p.cursor) // batch, limit - p.step)
         tail = int(self.tail is not None and p.step + whole < limit)
         segments = [(self.tape, whole), *([(self.tail, 1)] if tail else [])]
+        write_weights(self.settings.loss, self.model)
         started = time.monotonic()
         first = p.cursor
         try:
@@ -319,6 +322,26 @@ def measure(sums: State, loss: Node, z: Node, t: Node | None, batch: int) -> Nod
     return ops.metrics(sums, loss, z if counts else None, t if counts else None, batch=batch)
 
 
+def apply_loss(loss, model, z, t, mix: Mix | None = None, head: str = "") -> Node:
+    """The loss as a node; class weights stand in a state of the model, which `write_weights` fills."""
+    if isinstance(loss, MultiTask):
+        if mix:
+            raise UsageError("mixup and cutmix mix the targets of one head; this network has several")
+        return loss(z, t, lambda one, zh, th, name: apply_loss(one, model, zh, th, head=name))
+    extra = {"mix": mix} if mix else {}
+    if weights := getattr(loss, "weights", None):
+        extra["weights"] = model.state(f"loss.weights{head and '.'}{head}", (len(weights),))
+    return loss(z, t, **extra)
+
+
+def write_weights(loss, model) -> None:
+    """Put class weights where the tapes of a loss look for them; others may have run since."""
+    for head, one in (loss.losses if isinstance(loss, MultiTask) else {"": loss}).items():
+        if weights := getattr(one, "weights", None):
+            state = model.state(f"loss.weights{head and '.'}{head}", (len(weights),))
+            model.memory.tensor(state).flat()[:] = array("f", weights)
+
+
 def externals(data: Samples) -> dict[int, Tensor]:
     """The data bound to the inputs of a tape."""
     bound = {IMAGES: data.x}
@@ -333,12 +356,13 @@ def externals(data: Samples) -> dict[int, Tensor]:
 def data_nodes(data: Samples, batch: int, mean: State, scale: State, classes: int, shards: int,
                augment: Augment | None = None) -> tuple:
     """The first instructions of a tape: rows of the step gathered, augmented if asked, and standardised; their labels or
-    targets, a dict of them where the data have several heads."""
+    targets, a dict of them where the data have several heads; and what mixes rows of targets, if samples are mixed."""
     shape = (batch, *data.image_shape)
     rows = Input("rows", (), "i64", ROWS) if data.rows is not None else None
     images = Input("images", (), data.x.dtype, IMAGES, shards)
+    mix = None
     if augment:
-        x = augment_nodes(raw_nodes(images, rows, shape), augment, mean, data.x.dtype == "u8")
+        x, mix = augment_nodes(raw_nodes(images, rows, shape), augment, mean, data.x.dtype == "u8")
         x = ops.standardise(x, mean, scale)
     else:
         gather = ops.gather_u8 if data.x.dtype == "u8" else ops.gather_f32
@@ -351,6 +375,7 @@ def data_nodes(data: Samples, batch: int, mean: State, scale: State, classes: in
         return ops.gather_targets(given, rows, shape=(batch, *y.shape[1:]))
 
     if data.heads:
-        return x, {name: answers(y, name, LABELS + i, 256) for i, (name, y) in enumerate(data.heads.items())}
+        return x, {name: answers(y, name, LABELS + i, 256) for i, (name, y) in enumerate(data.heads.items())}, mix
     y = data.labels if data.labels is not None else data.targets
-    return x, None if y is None else answers(y, "labels" if data.labels is not None else "targets", LABELS, classes)
+    name = "labels" if data.labels is not None else "targets"
+    return x, None if y is None else answers(y, name, LABELS, classes), mix

@@ -134,8 +134,9 @@ class Model:
         """(outputs, labels or targets, builder) of one step over `data`, as graph nodes; dicts of them for several heads."""
         with layer_scope("data"):
             classes = len(data.classes) if data.classes else 256
-            x, t = data_nodes(data, batch, self.mean, self.scale, classes, shards, augment)
+            x, t, mix = data_nodes(data, batch, self.mean, self.scale, classes, shards, augment)
         z, builder = self.forward(x, training)
+        builder.mix = mix
         return z, t, builder
 
     def prepare(self, data: Samples) -> None:

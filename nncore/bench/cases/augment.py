@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 
-from nncore.bench.cases import ELEMENTARY, EXACT, Bound, Call, Case, data, gamma, given, made, ulps
+from nncore.bench.cases import ELEMENTARY, EXACT, Bound, Call, Case, below, data, gamma, given, made, ulps
 
 IMAGES = ((0, 3, 3, 1), (1, 1, 1, 1), (3, 1, 5, 2), (2, 7, 1, 1), (2, 5, 4, 3), (1, 8, 17, 1), (4, 9, 8, 1), (3, 12, 10, 3),
           (1, 5, 67, 1), (2, 28, 28, 1))  # fmt: skip
@@ -82,6 +82,73 @@ def _standardise(size, kind, rng) -> Call:
     return Call([made(N * D), given(data(N * D, kind, rng)), given(mean), given(scale)], size)
 
 
+def _erase(fill, wide=False):
+    def make(size, kind, rng) -> Call:
+        N, H, W, C = size
+        n = N * H * W * C
+        width = H * W * C if wide else 1
+        mean = given(data(width, "normal", rng)) if fill == 1 else None
+        return Call([made(n), given(data(n, kind, rng)), mean], (*size, width, fill), (0.7, 0.1, 0.6, 0.3, 255.0), where(rng))
+
+    return make
+
+
+def _erase_case(variant, fill, wide=False):
+    bound = ulps(0.5, "the product with the range") if fill == 2 else EXACT
+    return Case("erase", _erase(fill, wide), IMAGES, bound, variant=variant, alias=((0, 1),), bench=(MNIST,),
+                flop=lambda N, H, W, C: 0, special=fill < 2)
+
+
+def _noise(size, kind, rng) -> Call:
+    N, D, _ = size
+    return Call([made(N * D), given(data(N * D, kind, rng))], (N, D), (0.1,), where(rng))
+
+
+def _noisy(call, exact):
+    """The sum is rounded once; the normal number is wrong by 16 u of the largest radius, 8.6, in double."""
+    return [[1.01 * abs(y) + 16 * 8.6 * call.scalars[0] for y in exact[0]]]
+
+
+def _mix_draw(size, kind, rng) -> Call:
+    N, _, shards = size
+    return Call([made(N), made(N, "i32")], (N, shards), (ALPHA,), where(rng))
+
+
+ALPHA = 0.4
+SHARDED = ((1, 1, 1), (7, 1, 1), (12, 1, 3), (33, 1, 1), (128, 1, 4))
+
+
+def _share(call, exact):
+    """Rounded once. Before, in double: (t / (1 + t))^(1/2) / 2, t = (u^(-1/alpha) - 1) cos^2, of an error of at most 7 u / cos
+    relative to it, where cos is seldom below 1/100."""
+    return [[1.01 * s + 700 * (1 - s) for s in exact[0]], [0.0] * len(exact[0])]
+
+
+def _mix_rows(size, kind, rng) -> Call:
+    N, D, _ = size
+    share = array("f", [0.5 + rng.random() / 2 for _ in range(N)])
+    return Call([made(N * D), given(data(N * D, kind, rng)), given(share), given(below(N, max(N, 1), rng), "i32")], (N, D))
+
+
+def _mixed(call, exact):
+    """1 - share is exact; a product is rounded, and the fused sum."""
+    D, x, out = call.dims[1], call.values(1), []
+    for r, (share, other) in enumerate(zip(call.values(2), call.values(3), strict=True)):
+        out += [1.01 * (abs((1 - share) * x[other * D + j]) + abs(exact[0][r * D + j])) for j in range(D)]
+    return [out]
+
+
+def _cutmix(size, kind, rng) -> Call:
+    N, H, W, C = size
+    n, shards = N * H * W * C, 2 if N and N % 2 == 0 else 1
+    return Call([made(n), made(N), made(N, "i32"), given(data(n, kind, rng))], (*size, shards), (1.0,), where(rng))
+
+
+def _copied(call, exact):
+    """Values are copied, the share is rounded once."""
+    return [[0.0] * len(exact[0]), [1.01 * s for s in exact[1]], [0.0] * len(exact[2])]
+
+
 CASES = [
     _case("shift", (2, 0, 0)),
     _case("one-pixel", (-1, 0, 0)),
@@ -95,4 +162,16 @@ CASES = [
          naive=Bound("weights and one sum", _smoothed(lambda reach: (2 * reach + 1) ** 2 + 4), tiny=4)),
     Case("standardise", _standardise, ROWS, TWICE, alias=((0, 1),), bench=((128, 784, 1), (128, 784, 784)),
          flop=lambda N, D, n: 2 * N * D),
+    _erase_case("zero", 0),
+    _erase_case("mean", 1),
+    _erase_case("means", 1, wide=True),
+    _erase_case("noise", 2),
+    Case("noise", _noise, ROWS, Bound("one rounding and the normal number's own error", _noisy), alias=((0, 1),),
+         bench=((128, 784, 1),), flop=lambda N, D, n: 60 * N * D),
+    Case("mix_draw", _mix_draw, SHARDED, Bound("one rounding, and the draw's own error", _share), kinds=("normal",),
+         special=False, bench=((128, 1, 1),)),
+    Case("mix_rows", _mix_rows, ROWS, Bound("a product and a fused sum", _mixed, tiny=4), bench=((128, 784, 1),),
+         flop=lambda N, D, n: 3 * N * D, special=False),
+    Case("cutmix", _cutmix, IMAGES, Bound("a copy; the share rounded once", _copied), bench=(MNIST,), special=False,
+         flop=lambda N, H, W, C: 0),
 ]  # fmt: skip

@@ -81,6 +81,37 @@ def _xent(depth):
     return of
 
 
+def _soft(size, kind, rng) -> Call:
+    """Targets of some weight on every class, none on some, not of sum 1."""
+    N, C = size
+    t = given([max(v, 0.0) for v in data(N * C, "uniform", rng)])
+    return Call([made(N), made(N * C), given(data(N * C, kind, rng)), t], size, (SCALE,))
+
+
+def _soft_xent(depth):
+    """As _xent, with the sums of t and of t (m - z), which is no longer a single term."""
+
+    def of(call, exact):
+        C, losses, dz = call.dims[1], [], []
+        for i, (row, t) in enumerate(zip(rows(call.values(2), C), rows(call.values(3), C), strict=True)):
+            found = row_error(row, depth)
+            if not found:
+                losses.append(0.0)
+                dz += [0.0] * C
+                continue
+            p, m, log_sum, sum_error = found
+            s, g = sum(t), gamma(depth(C))
+            right = sum(a * (m - v) for a, v in zip(t, row, strict=True) if a)
+            losses.append(s * (E * abs(log_sum) + sum_error + g * abs(log_sum)) + (g + 2.02) * right + 1.01 * abs(exact[0][i])
+                          + C * SPILL)
+            for a, b, v in zip(p, t, row, strict=True):
+                of_p = a * ((m - v) + E + sum_error + 1.01 + g) if a else 0.0
+                dz.append(SCALE * (s * of_p + (4 + s) * SPILL + 3.03 * abs(s * a - b)))
+        return [losses, dz]
+
+    return of
+
+
 def _by_output(term):
     """term(z, t, scalars) -> (size, error, derivative, error of it)."""
 
@@ -177,6 +208,7 @@ def _case(op, make, bound, why, flop, sizes=GRID, variant=""):
 SUM = "gamma sum |terms| and the terms' own errors: "
 CASES = [
     _case("softmax_xent", _labelled, _xent, "errors of log, the sum and the shifts", 20),
+    _case("softmax_xent_soft", _soft, _soft_xent, "errors of log, the sums and the shifts", 25),
     _case("squared_error", _targets((0.5,), _normal), _by_output(_squared), SUM + "five roundings", 4),
     _case("squared_error", _targets((0.1,), _normal), _by_output(_squared), SUM + "five roundings", 4, variant="mse"),
     _case("absolute_error", _targets((), _normal), _by_output(_absolute), SUM + "one rounding", 4),

@@ -31,6 +31,7 @@ def _loss(name: str, flop: float, **extra) -> Op:
 
 
 softmax_xent = _loss("softmax_xent", 25)
+softmax_xent_soft = _loss("softmax_xent_soft", 30)
 squared_error = _loss("squared_error", 4, factor=0.5)
 absolute_error = _loss("absolute_error", 3)
 huber = _loss("huber", 5, delta=1.0)

@@ -1,0 +1,113 @@
+/* mix_kernel.h - the KERNEL part of mix.c: rows [r, end) of the step. */
+
+V_INLINE vreal mix_standard(vreal x, const vreal *k) { return v_mul(v_sub(x, k[0]), k[1]); }
+
+static void standardise(const nn_call *c, int64_t r, int64_t end)
+{
+    const real *x = c->arg[1], *mean = c->arg[2], *scale = c->arg[3];
+    real *y = c->arg[0];
+    int64_t d = c->dim[1];
+    if (d > 0 && c->dim[2] == 1) {
+        const vreal k[2] = {v_set1(*mean), v_set1(*scale)};
+        map1(y, x, r * d, end * d, mix_standard, k);
+        return;
+    }
+    for (; r < end; r++)
+        for (int64_t j = 0; j < d; j += VW) {
+            vmask m = v_tail(d - j < VW ? d - j : VW);
+            vreal k[2] = {v_load_m(mean + j, m), v_load_m(scale + j, m)};
+            v_store_m(y + r * d + j, m, mix_standard(v_load_m(x + r * d + j, m), k));
+        }
+}
+
+/* Elements [e, end) of a sample of row r: uniform in [0, full). */
+static void erase_draw(const nn_call *c, int64_t r, real *y, int64_t e, int64_t end)
+{
+    uint64_t words[DROPOUT_CHUNK / 2];
+    for (int64_t base = e - e % DROPOUT_CHUNK; base < end; base += DROPOUT_CHUNK) {
+        dropout_words(words, c->run->seed, augment_stream(AUGMENT_FILL), augment_index(c, r), (uint32_t)(base / 4));
+        for (int64_t l = base < e ? e - base : 0; l < DROPOUT_CHUNK && base + l < end; l++)
+            y[base + l] = (real)((uint32_t)(words[l / 2] >> 32 * (l % 2)) >> 8) * (real)0x1p-24 * (real)c->scalar[4];
+    }
+}
+
+static void erase(const nn_call *c, int64_t r, int64_t end)
+{
+    int64_t W = c->dim[2], C = c->dim[3], size = c->dim[1] * W * C, fill = c->dim[5];
+    const real *mean = c->arg[2];
+    for (; r < end && size > 0; r++) {
+        real *y = (real *)c->arg[0] + r * size;
+        const real *x = (const real *)c->arg[1] + r * size;
+        if (y != x)
+            memcpy(y, x, (size_t)size * sizeof *y);
+        mix_box b = erase_box(c, r, c->math->pow);
+        for (int64_t i = b.top; i < b.top + b.height; i++) {
+            int64_t e = (i * W + b.left) * C, last = e + b.width * C;
+            if (fill == 2)
+                erase_draw(c, r, y, e, last);
+            else if (fill == 1 && c->dim[4] != 1)
+                memcpy(y + e, mean + e, (size_t)(last - e) * sizeof *y);
+            else
+                for (; e < last; e++)
+                    y[e] = fill == 1 ? *mean : 0;
+        }
+    }
+}
+
+static void mix_rows(const nn_call *c, int64_t r, int64_t end)
+{
+    const real *x = c->arg[1], *share = c->arg[2];
+    const int32_t *partner = c->arg[3];
+    int64_t d = c->dim[1];
+    for (; r < end && mix_partner_ok(c, r, partner[r]); r++) {
+        real *y = (real *)c->arg[0] + r * d;
+        const real *a = x + r * d, *b = x + partner[r] * d;
+        vreal s = v_set1(share[r]), t = v_set1(1 - share[r]);
+        for (int64_t j = 0; j < d; j += VW) {
+            vmask m = v_tail(d - j < VW ? d - j : VW);
+            v_store_m(y + j, m, v_fma(s, v_load_m(a + j, m), v_mul(t, v_load_m(b + j, m))));
+        }
+    }
+}
+
+static void cutmix(const nn_call *c, int64_t r, int64_t end)
+{
+    int64_t H = c->dim[1], W = c->dim[2], C = c->dim[3], size = H * W * C;
+    for (; r < end; r++) {
+        uint32_t w[4];
+        int32_t partner = mix_partner(c, r, c->dim[0], c->dim[4], w);
+        mix_box b = cutmix_box(c, mix_share(c, r, c->scalar[0], c->math->pow, c->math->cos), w);
+        ((real *)c->arg[1])[r] = (real)(1 - (double)(b.height * b.width) / (double)(H * W));
+        ((int32_t *)c->arg[2])[r] = partner;
+        real *y = (real *)c->arg[0] + r * size;
+        const real *x = c->arg[3];
+        memcpy(y, x + r * size, (size_t)size * sizeof *y);
+        for (int64_t i = b.top; i < b.top + b.height; i++) {
+            int64_t e = (i * W + b.left) * C;
+            memcpy(y + e, x + partner * size + e, (size_t)(b.width * C) * sizeof *y);
+        }
+    }
+}
+
+#if NN_REAL_IS_DOUBLE
+/* Numbers N(0, 1) from the 16 Philox blocks from `block`, a multiple of 16, on: two a block (init.c). */
+static void fill_normals(double out[NN_NORMALS], uint64_t seed, uint32_t stream, uint64_t index, uint32_t block)
+{
+    uint64_t words[DROPOUT_CHUNK / 2];
+    double u[16], v[16], even[16], odd[16];
+    dropout_words(words, seed, stream, index, block);
+    for (int i = 0; i < 16; i++) { /* a pair of words stands with its first in the low half */
+        u[i] = uniform53((uint32_t)words[2 * i], (uint32_t)(words[2 * i] >> 32));
+        v[i] = uniform53((uint32_t)words[2 * i + 1], (uint32_t)(words[2 * i + 1] >> 32));
+    }
+    for (int i = 0; i < 16; i += VW) {
+        vreal radius = v_sqrt(v_mul(v_set1(-2), v_log(v_load(u + i)))), angle = v_mul(v_set1(0x1.921fb54442d18p2), v_load(v + i));
+        v_store(even + i, v_mul(radius, v_cos(angle)));
+        v_store(odd + i, v_mul(radius, v_sin(angle)));
+    }
+    for (int i = 0; i < 16; i++) {
+        out[2 * i] = even[i];
+        out[2 * i + 1] = odd[i];
+    }
+}
+#endif
