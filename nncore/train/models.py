@@ -1,22 +1,17 @@
-"""Networks by name: MODELS. A builder is a function of the number of classes, the seed, and options with defaults and
-annotations, which are the keys of [model]; its attribute `recipe`, tables as in a settings file, says how it is trained
-unless the user says otherwise.
-"""
+"""Networks by name: those of the zoo, made into models."""
 
 from __future__ import annotations
 
-from nncore.nn.layers import Dense, ReLU
-from nncore.train.model import Sequential
+from nncore.nn.base import Input
+from nncore.nn.zoo import MODELS
+from nncore.train.model import Model
 
 
-def mlp(classes: int, seed: int, hidden: tuple[int, ...] = (256,)) -> Sequential:
-    """Dense layers with ReLU between them: 784-256-10 by default."""
-    layers = []
-    for width in hidden:
-        layers += [Dense(width), ReLU()]
-    return Sequential([*layers, Dense(classes)], seed=seed)
-
-
-mlp.recipe = {"optimizer": {"name": "adam", "lr": 3e-3}, "schedule": {"name": "onecycle"}}
-
-MODELS = {"mlp": mlp}
+def make(name: str, classes: int = 10, seed: int = 0, shape: tuple[int, ...] = (), standardise: str = "auto", **options) -> Model:
+    """A network of the zoo with weights of its own. shape: of a sample, where the data are not to say it; options: the
+    builder's keyword arguments. Raises KeyError for a name that is not in MODELS.
+    """
+    x = Input(shape)
+    model = Model(x, MODELS[name](x, classes, **options), seed, standardise)
+    model.name = name
+    return model

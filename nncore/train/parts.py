@@ -18,13 +18,13 @@ from nncore.nn.losses import LOSSES
 from nncore.optim.optimizers import OPTIMIZERS, Optimizer
 from nncore.optim.regularizers import L1, L2, ElasticNet
 from nncore.optim.schedules import SCHEDULES, Schedule
-from nncore.train.models import MODELS
+from nncore.train.models import MODELS, make
 
 # What the settings call otherwise than the constructors.
 _SHOWN = {"rate": "lr"}
 # The first argument of a schedule, if it is one of these, is the value that it shapes: optimizer.lr for the rate.
 _LEVELS = ("value", "start", "peak")
-_GIVEN = ("classes", "seed")
+_GIVEN = ("x", "classes")
 
 
 class Wrong(Exception):
@@ -120,13 +120,13 @@ def complete_model(table: dict) -> dict:
     """[model] with all options of its builder. Raises Wrong."""
     name, builder = named("model.name", table.get("name", "mlp"), MODELS)
     filled = completed("model", builder, _rest(table))
-    made("model", builder, classes=10, seed=0, **filled)
+    made("model", make, name, **filled)
     return {"name": name, **filled}
 
 
 def make_model(table: dict, classes: int, seed: int):
     """The network of a complete [model]."""
-    return MODELS[table["name"]](classes=classes, seed=seed, **_rest(table))
+    return make(table["name"], classes, seed, **_rest(table))
 
 
 def complete_loss(table: dict) -> dict:

@@ -14,7 +14,7 @@ from nncore.nn.layers import Dense
 from nncore.nn.zoo.catalog import model
 
 
-@model("adaline", train={"loss": "SquaredError"}, optimizer={"name": "SGD"}, schedule={"name": "OneCycle", "peak": 2e-3})
+@model("adaline", train={"loss": "SquaredError"}, optimizer={"name": "SGD", "lr": 2e-3})
 def adaline(x: Connection, classes: int) -> Connection:
     """Linear outputs; train with SquaredError, the rate below 2 / (largest eigenvalue of the inputs' second moments)."""
     return Dense(classes)(x)

@@ -19,7 +19,7 @@ from nncore.nn.pool import MaxPool2D
 from nncore.nn.zoo.catalog import chain, model
 
 
-@model("alexnet-small", train={"epochs": 10, "batch": 128}, schedule={"name": "OneCycle", "peak": 1e-3})
+@model("alexnet-small", train={"epochs": 10, "batch": 128}, optimizer={"lr": 1e-3})
 def alexnet_small(x: Connection, classes: int, *, width: int = 256, dropout: float = 0.5) -> Connection:
     """The original's order: ReLU, then normalisation over neighbouring maps, then pooling of overlapping windows."""
     for maps in (32, 64):

@@ -12,11 +12,14 @@ MODELS: dict[str, Callable[..., Connection]] = {}
 def model(name: str, **recipe: dict) -> Callable:
     """Enter a builder under a name: a function of (input connection, number of classes, its own keyword options) that
     returns the output connection. `recipe` holds the settings it is best trained with, as tables of a run's file: [train],
-    [optimizer], [schedule], [penalty], [augment]; whatever the user says goes first.
+    [optimizer], [schedule], [penalty], [augment], [average]; Adam under one cycle unless it says otherwise, and whatever
+    the user says goes first.
     """
 
     def enter(build: Callable[..., Connection]) -> Callable[..., Connection]:
-        build.recipe = recipe
+        build.recipe = {"optimizer": {"name": "Adam", "lr": 3e-3}, "schedule": {"name": "OneCycle"}}
+        for table, values in recipe.items():
+            build.recipe[table] = {**build.recipe.get(table, {}), **values}
         MODELS[name] = build
         return build
 

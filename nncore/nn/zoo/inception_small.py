@@ -36,7 +36,7 @@ def inception(x: Connection, one: int, three: tuple[int, int], five: tuple[int, 
                     conv(MaxPool2D(3, stride=1, padding=1)(x), pooled, 1))
 
 
-@model("inception-small", train={"epochs": 12, "batch": 128}, schedule={"name": "OneCycle", "peak": 5e-3},
+@model("inception-small", train={"epochs": 12, "batch": 128}, optimizer={"lr": 5e-3},
        augment={"flip": True, "crop": 2})
 def inception_small(x: Connection, classes: int) -> Connection:
     """A stem and three inception modules."""

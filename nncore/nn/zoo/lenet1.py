@@ -17,7 +17,7 @@ from nncore.nn.pool import AvgPool2D
 from nncore.nn.zoo.catalog import chain, model
 
 
-@model("lenet1", train={"epochs": 10, "batch": 64}, schedule={"name": "OneCycle", "peak": 5e-3})
+@model("lenet1", train={"epochs": 10, "batch": 64}, optimizer={"lr": 5e-3})
 def lenet1(x: Connection, classes: int) -> Connection:
     """LeCun's tanh, 1.7159 tanh(2/3 x), after each convolution; weights of variance 1/fan-in."""
     for maps in (4, 12):

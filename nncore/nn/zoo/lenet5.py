@@ -18,7 +18,7 @@ from nncore.nn.pool import AvgPool2D, MaxPool2D
 from nncore.nn.zoo.catalog import chain, model
 
 
-@model("lenet5", train={"epochs": 5, "batch": 64}, schedule={"name": "OneCycle", "peak": 4e-3})
+@model("lenet5", train={"epochs": 5, "batch": 64}, optimizer={"lr": 4e-3})
 def lenet5(x: Connection, classes: int, *, original: bool = False) -> Connection:
     """Two convolutions, each followed by pooling, and three dense layers."""
 

@@ -14,7 +14,7 @@ from nncore.nn.layers import Dense
 from nncore.nn.zoo.catalog import model
 
 
-@model("logistic", schedule={"name": "OneCycle", "peak": 2e-3})
+@model("logistic", optimizer={"lr": 2e-3})
 def logistic(x: Connection, classes: int) -> Connection:
     """Potentials; train with CrossEntropy."""
     return Dense(classes, init="zeros")(x)

@@ -15,7 +15,7 @@ from nncore.nn.layers import Dense, Dropout
 from nncore.nn.zoo.catalog import model
 
 
-@model("mlp", train={"epochs": 5, "batch": 128}, optimizer={"name": "Adam"}, schedule={"name": "OneCycle", "peak": 3e-3})
+@model("mlp", train={"epochs": 5, "batch": 128}, optimizer={"lr": 3e-3})
 def mlp(x: Connection, classes: int, *, hidden: tuple[int, ...] = (256,), activation: str = "ReLU",
         dropout: float = 0.0) -> Connection:
     """hidden: neurons per hidden layer; activation: a layer's name; dropout: probability of dropping a hidden neuron."""

@@ -18,7 +18,7 @@ from nncore.nn.pool import MaxPool2D
 from nncore.nn.zoo.catalog import chain, model
 
 
-@model("nielsen", train={"epochs": 40, "batch": 100}, schedule={"name": "OneCycle", "peak": 2e-3},
+@model("nielsen", train={"epochs": 40, "batch": 100}, optimizer={"lr": 2e-3},
        augment={"shift": 2, "rotate": 10.0, "scale": 0.1, "shear": 5.0})
 def nielsen(x: Connection, classes: int, *, width: int = 1000, dropout: float = 0.5) -> Connection:
     """ReLU everywhere; dropout in the dense layers only."""

@@ -15,8 +15,7 @@ from nncore.nn.layers import Dense
 from nncore.nn.zoo.catalog import model
 
 
-@model("perceptron", train={"loss": "PerceptronCriterion"}, optimizer={"name": "SGD"},
-       schedule={"name": "OneCycle", "peak": 1e-2})
+@model("perceptron", train={"loss": "PerceptronCriterion"}, optimizer={"name": "SGD", "lr": 1e-2})
 def perceptron(x: Connection, classes: int) -> Connection:
     """Potentials z: the neurons fire where z >= 0, the class is the neuron with the largest. Train with PerceptronCriterion,
     whose gradient is step(z) - d: the rule."""

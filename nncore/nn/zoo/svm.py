@@ -14,7 +14,7 @@ from nncore.nn.layers import Dense
 from nncore.nn.zoo.catalog import model
 
 
-@model("svm", train={"loss": "MultiHinge"}, schedule={"name": "OneCycle", "peak": 1e-3}, penalty={"l2": 1e-4})
+@model("svm", train={"loss": "MultiHinge"}, optimizer={"lr": 1e-3}, penalty={"l2": 1e-4})
 def svm(x: Connection, classes: int) -> Connection:
     """Margins z; train with MultiHinge (or Hinge: one against the rest) and an L2 penalty, which makes the margin wide."""
     return Dense(classes, init="zeros")(x)
