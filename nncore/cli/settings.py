@@ -12,7 +12,7 @@ KEYS = {"data": "data.name", "model": "model.name", "hidden": "model.hidden", "e
         "batch": "train.batch", "seed": "train.seed", "math": "train.math", "shards": "train.shards",
         "validation": "data.validation", "patience": "train.patience", "smoothing": "train.loss.smoothing",
         "threshold": "train.threshold", "optimizer": "optimizer", "schedule": "schedule", "augment": "augment"}
-SPECS = {"optimizer": "name", "schedule": "name", "augment": ""}
+SPECS = ("optimizer", "schedule")
 
 set_option = click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE",
                           help="Any key of the settings file: --set optimizer.beta1=0.8. The value is written as in TOML.")
@@ -22,7 +22,7 @@ settings_options = o.options(
     o.hidden_option, o.epochs_option, o.steps_option, o.lr_option, o.batch_option,
     click.option("--optimizer", metavar="SPEC", help="Optimizer by name, with arguments: momentum,momentum=0.8."),
     click.option("--schedule", metavar="SPEC", help="Schedule of the rate: constant, cosine, onecycle,up=0.3 and others."),
-    click.option("--augment", metavar="SPEC", help="Augmentation of the training images: KEY=VALUE,..., or none."),
+    click.option("--augment", metavar="SPEC", help="Augmentation of the training images: shift=2,flip, a name, or none."),
     click.option("--smoothing", type=o.Number(0, 1), metavar="SHARE", help="Label smoothing of the cross-entropy."),
     o.seed_option, o.threads_option, o.isa_option,
     click.option("--math", metavar="MODE", default="f32", show_default=True, callback=o.check_math,
@@ -65,28 +65,23 @@ def pair(text: str) -> tuple[str, object]:
 
 
 def _spec(option: str, text: str):
-    """NAME,KEY=VALUE,... as a table; "none" empties it."""
+    """NAME,KEY=VALUE,... as a table."""
     from nncore.train.config import parse_value
 
-    head, comma, rest = text.partition(",")
-    table = {}
-    if SPECS[option] and "=" not in head:
-        table, text = {SPECS[option]: head.strip()}, rest
-    elif text.strip() == "none":
-        return False
-    if comma and not text.strip():
-        raise UsageError(f"--{option} {head},: expected KEY=VALUE behind the comma")
-    if not text.strip():
-        return table
+    name, comma, rest = text.partition(",")
     try:
-        return {**table, **parse_value(f"{{{text}}}")}
+        if "=" in name or not name.strip() or (comma and not rest.strip()):
+            raise UsageError(text)
+        return {"name": name.strip(), **(parse_value(f"{{{rest}}}") if comma else {})}
     except (UsageError, TypeError):
-        example = {"optimizer": "momentum,momentum=0.8", "schedule": "onecycle,up=0.3", "augment": "shift=2,flip=true"}[option]
-        raise UsageError(f"--{option} {text}: expected KEY=VALUE, separated by commas, for example {example}") from None
+        example = {"optimizer": "momentum,momentum=0.8", "schedule": "onecycle,up=0.3"}[option]
+        raise UsageError(f"--{option} {text}: expected NAME,KEY=VALUE,... or NAME alone, for example {example}") from None
 
 
 def contradiction(config, option: str, key: str, value, run: str) -> UsageError | None:
     """The complaint if an option says something else than a run's settings; None if they agree."""
+    if option == "--augment":
+        value = _augmented(config, value)
     if isinstance(value, dict):
         pairs = [(f"{key}.{k}", v) for k, v in value.items()]
     else:
@@ -99,13 +94,22 @@ def contradiction(config, option: str, key: str, value, run: str) -> UsageError 
     return None
 
 
+def _augmented(config, text: str):
+    """The run's own table if the text comes to the same, else the text."""
+    from nncore.train import parts
+
+    try:
+        table = parts.complete_augment(parts.augment_text(text, config.data.name or ""))
+    except parts.Wrong as e:
+        raise UsageError(f"--augment {text}: {e.text}") from None
+    return config.augment if table == config.augment else text
+
+
 def _same(key: str, value, fixed) -> bool:
     from nncore.train.parts import plain
 
     if key.rpartition(".")[2] in ("name", "kind"):
         return isinstance(value, str) and plain(value) == plain(str(fixed))
-    if value is False and not fixed:
-        return True
     return list(value) == list(fixed or ()) if isinstance(value, (list, tuple)) else value == fixed
 
 

@@ -120,4 +120,5 @@ def schedule(value, owner: str = "schedule", name: str = "value") -> Schedule:
     return value if isinstance(value, Schedule) else Constant(_number(owner, name, value))
 
 
-SCHEDULES = {c.__name__.lower(): c for c in (Constant, Power, Exponential, Piecewise, Cosine, OneCycle)}
+SCHEDULES = {n.lower(): c for n, c in globals().copy().items()
+             if isinstance(c, type) and issubclass(c, Schedule) and c is not Schedule}

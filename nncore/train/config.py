@@ -114,6 +114,7 @@ class Config(Table):
 
 
 SECTIONS = Config.__struct_fields__
+DEFAULTS = {"model": {"name": "mlp"}, "optimizer": {"name": "adam"}, "schedule": {"name": "constant"}}
 _FIXED = {"data": Data, "train": Train, "penalty": Penalty, "run": Run}
 
 
@@ -229,12 +230,17 @@ class Draft:
             self.layers.append((value, said, error))
         return self
 
-    def merged(self) -> tuple[dict, dict]:
-        """(tables, {dotted key: (who said so, the error for it)}), the model's recipe lowest."""
-        tables, origins = {}, {}
-        for layer, said, error in [*self._recipe(), *self.layers]:
-            _lay(tables, _tidy(layer), "", origins, (said, error))
-        return tables, origins
+    def merged(self, origins: dict) -> dict:
+        """The tables, defaults lowest, then the model's recipe. `origins` takes {dotted key: (who said so, its error)}.
+
+        Raises Wrong for a text that stands for a table and does not read as one.
+        """
+        tables = {}
+        for layer, said, error in [(DEFAULTS, "nncore", NNError), *self._recipe(), *self.layers]:
+            origins.update((k, (said, error)) for k, v in layer.items() if isinstance(v, str))
+            for part in _tidy(layer, (tables.get("data") or {}).get("name")):
+                _lay(tables, part, "", origins, (said, error))
+        return tables
 
     def _recipe(self) -> list:
         """The recipe of the model as a layer; none below a resolved file of the same model, which says everything."""
@@ -247,12 +253,25 @@ class Draft:
         return [(getattr(builder, "recipe", {}), f"the recipe of {name}", NNError)]
 
 
-def _tidy(layer: dict) -> dict:
-    """`loss = "huber"` is short for a table."""
-    train = layer.get("train")
-    if isinstance(train, dict) and isinstance(train.get("loss"), str):
-        return {**layer, "train": {**train, "loss": {"name": train["loss"]}}}
-    return layer
+def _tidy(layer: dict, dataset: str | None) -> list[dict]:
+    """What is short for something else, written out: loss = "huber", smoothing and the peak of a named schedule as keys of
+    their own, augment = "shift=2,flip" (which replaces the table below it).
+    """
+    layer = {k: dict(v) if isinstance(v, dict) else v for k, v in layer.items()}
+    train, schedule, optimizer = (layer.get(k) for k in ("train", "schedule", "optimizer"))
+    if isinstance(train, dict):
+        if isinstance(train.get("loss"), str):
+            train["loss"] = {"name": train["loss"]}
+        if "smoothing" in train and isinstance(train.setdefault("loss", {}), dict):
+            train["loss"] = {**train["loss"], "smoothing": train.pop("smoothing")}
+    level = parts.level_of(schedule.get("name")) if isinstance(schedule, dict) else None
+    if level in (schedule or {}) and isinstance(optimizer or {}, dict) and "lr" not in (optimizer or {}):
+        layer["optimizer"] = {**(optimizer or {}), "lr": schedule.pop(level)}
+    if isinstance(layer.get("augment"), str):
+        text = layer.pop("augment")
+        name = layer["data"].get("name", dataset) if isinstance(layer.get("data"), dict) else dataset
+        return [layer, {"augment": False}, {"augment": parts.augment_text(text, name or "fashion-mnist")}]
+    return [layer]
 
 
 def _lay(below: dict, above: dict, prefix: str, origins: dict, origin: tuple) -> None:
@@ -282,9 +301,9 @@ def resolve(draft: Draft) -> Config:
     """The settings that the layers come to, every default filled in. Raises DataError for what a file says, UsageError for
     what the command line says, naming the place, the key, what was found, and what is known.
     """
-    tables, origins = draft.merged()
+    origins = {}
     try:
-        return _resolved(tables, origins)
+        return _resolved(draft.merged(origins), origins)
     except Wrong as e:
         said, error = _origin(e.key, origins)
         name = "" if said.startswith("--") and said != "--set" else f"{e.key}: "
@@ -318,11 +337,9 @@ def _resolved(tables: dict, origins: dict) -> Config:
     fixed["train"] = msgspec.structs.replace(fixed["train"], loss=parts.complete_loss(fixed["train"].loss))
     optimizer, schedule = parts.complete_optimizer(tables.get("optimizer", {}), tables.get("schedule", {}),
                                                    lambda key: origins[key][1] is not NNError)
-    for later in ("average", "clip"):
-        if tables.get(later):
-            raise Wrong(later, f"this version of nncore has no [{later}]; leave the table out")
-    return Config(**fixed, model=parts.complete_model(tables.get("model", {})), optimizer=optimizer, schedule=schedule,
-                  augment=parts.complete_augment(tables.get("augment", {})))
+    model = parts.complete_model(tables.get("model", {}))
+    augment, average, clip = (getattr(parts, f"complete_{k}")(tables.get(k, {})) for k in ("augment", "average", "clip"))
+    return Config(**fixed, model=model, optimizer=optimizer, schedule=schedule, augment=augment, average=average, clip=clip)
 
 
 def _keys() -> list[str]:

@@ -10,6 +10,7 @@ import inspect
 import typing
 from collections.abc import Callable
 from difflib import get_close_matches
+from importlib import import_module
 
 import msgspec
 
@@ -18,6 +19,7 @@ from nncore.nn.losses import LOSSES
 from nncore.optim.optimizers import OPTIMIZERS, Optimizer
 from nncore.optim.regularizers import L1, L2, ElasticNet
 from nncore.optim.schedules import SCHEDULES, Schedule
+from nncore.train.model import Model
 from nncore.train.models import MODELS, make
 
 # What the settings call otherwise than the constructors.
@@ -124,9 +126,9 @@ def complete_model(table: dict) -> dict:
     return {"name": name, **filled}
 
 
-def make_model(table: dict, classes: int, seed: int):
+def make_model(table: dict, classes: int, seed: int, standardise: str | None = None) -> Model:
     """The network of a complete [model]."""
-    return make(table["name"], classes, seed, **_rest(table))
+    return make(table["name"], classes, seed, standardise=standardise or "auto", **_rest(table))
 
 
 def complete_loss(table: dict) -> dict:
@@ -144,6 +146,12 @@ def complete_loss(table: dict) -> dict:
 def make_loss(table: dict):
     """The loss of a complete table, None for the default."""
     return LOSSES[table["name"]](**_rest(table)) if table else None
+
+
+def level_of(name) -> str | None:
+    """The argument of a schedule of this name that is the value it shapes, if it has one."""
+    found = [c for n, c in SCHEDULES.items() if isinstance(name, str) and plain(n) == plain(name)]
+    return _level(found[0]) if found else None
 
 
 def _level(cls: type[Schedule]) -> str | None:
@@ -219,24 +227,71 @@ def complete_augment(table: dict) -> dict:
     """[augment] with all arguments of nncore.data.augment.Augment. Raises Wrong."""
     if not table:
         return {}
-    filled = completed("augment", _augment(), table)
-    made("augment", _augment(), **filled)
+    Augment = _later("augment", "nncore.data.augment", "Augment")  # noqa: N806 - a class
+    filled = completed("augment", Augment, table)
+    made("augment", Augment, **filled)
     return filled
+
+
+def augment_text(text: str, dataset: str) -> dict:
+    """The table that a text like "shift=2,flip" stands for. Raises Wrong."""
+    Augment = _later("augment", "nncore.data.augment", "Augment")  # noqa: N806 - a class
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in made("augment", Augment.parse, text, dataset).to_dict().items()}
 
 
 def make_augment(table: dict):
     """The augmentation of a complete table, None for none."""
-    return _augment()(**table) if table else None
+    return _later("augment", "nncore.data.augment", "Augment")(**table) if table else None
 
 
-def _augment() -> Callable:
+def complete_average(table: dict) -> dict:
+    """[average] with all arguments of its kind, "ema" or "swa". Raises Wrong."""
+    if not table:
+        return {}
+    cls = _average(table.get("kind", "ema"))
+    filled = completed("average", cls, _rest(table, "kind"))
+    made("average", cls, **filled)
+    return {"kind": cls.__name__.lower(), **filled}
+
+
+def make_average(table: dict):
+    """The average of a complete table, None for none."""
+    return _average(table["kind"])(**_rest(table, "kind")) if table else None
+
+
+def _average(kind) -> Callable:
+    known = {n: _later("average", "nncore.optim.averages", n) for n in ("EMA", "SWA")}
+    return named("average.kind", kind, known)[1]
+
+
+def complete_clip(table: dict) -> dict:
+    """[clip]: norm, of all gradients together, or value, of each element. Raises Wrong."""
+    kinds = {"norm": "ClipNorm", "value": "ClipValue"}
+    if bad := [k for k in table if k not in kinds]:
+        raise Wrong(f"clip.{bad[0]}", f"unknown key {bad[0]}{near(bad[0], kinds)}")
+    if len(table) > 1:
+        raise Wrong("clip.value", "give clip.norm or clip.value, not both")
+    for key, value in table.items():
+        table = {key: _converted(f"clip.{key}", value, float)}
+        made("clip", _later("clip", "nncore.optim.clipping", kinds[key]), table[key])
+    return table
+
+
+def make_clip(table: dict):
+    """The clipping of a complete table, None for none."""
+    for key, name in (("norm", "ClipNorm"), ("value", "ClipValue")):
+        if key in table:
+            return _later("clip", "nncore.optim.clipping", name)(table[key])
+    return None
+
+
+def _later(section: str, module: str, name: str) -> Callable:
+    """A name of a module that is loaded only where it is asked for. Raises Wrong if this nncore is without it."""
     try:
-        from nncore.data.augment import Augment
+        return getattr(import_module(module), name)
     except ImportError:
-        raise Wrong("augment", "this version of nncore has no augmentation; leave the table out") from None
-    return Augment
+        raise Wrong(section, f"this version of nncore has no [{section}]; leave the table out") from None
 
 
-def _rest(table: dict) -> dict:
-    return {k: v for k, v in table.items() if k != "name"}
-
+def _rest(table: dict, name: str = "name") -> dict:
+    return {k: v for k, v in table.items() if k != name}

@@ -70,15 +70,12 @@ def make_trainer(config: Config, data, callbacks: tuple[Callback, Callback], ste
     Raises UsageError for settings that do not fit the data, LimitError for a network larger than the memory.
     """
     t, p = config.train, config.penalty
-    model = parts.make_model(config.model, len(data.classes), t.seed)
-    if config.data.standardise is not None:
-        model.standardise = config.data.standardise
+    model = parts.make_model(config.model, len(data.classes), t.seed, config.data.standardise)
     first, last = callbacks
     between = [EarlyStopping("val_loss", t.patience)] if t.patience else []
-    if config.augment:
-        options["augment"] = parts.make_augment(config.augment)
-    if penalty := parts.make_penalty(p.l1, p.l2, p.biases):
-        options["penalty"] = penalty
+    more = {"augment": parts.make_augment(config.augment), "average": parts.make_average(config.average),
+            "clip": parts.make_clip(config.clip), "penalty": parts.make_penalty(p.l1, p.l2, p.biases)}
+    options.update((k, v) for k, v in more.items() if v is not None)
     return model.trainer(data.train, t.epochs, t.batch, parts.make_optimizer(config.optimizer, config.schedule),
                          parts.make_loss(t.loss), config.data.validation, [first, *between, last], shards=t.shards,
                          steps=min((n for n in (steps, t.steps) if n), default=None), **options)

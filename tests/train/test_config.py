@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import nncore as nn
 from nncore.errors import DataError, UsageError
 from nncore.optim import schedules
 from nncore.optim.optimizers import OPTIMIZERS
@@ -26,7 +27,7 @@ def settings(tmp_path, text: str = "", **options) -> Config:
 
 def test_nothing_said_is_the_recipe(tmp_path):
     c = settings(tmp_path)
-    assert c.model == {"name": "mlp", "hidden": (256,)} and (c.train.epochs, c.train.batch) == (5, 128)
+    assert c.model["name"] == "mlp" and c.model["hidden"] == (256,) and (c.train.epochs, c.train.batch) == (5, 128)
     optimizer = parts.make_optimizer(c.optimizer, c.schedule)
     assert type(optimizer).__name__ == "Adam" and type(optimizer.rate).__name__ == "OneCycle" and optimizer.rate.peak == 3e-3
 
@@ -70,6 +71,13 @@ def test_a_schedule_of_momentum(tmp_path):
         settings(tmp_path, "[schedule.momentum]\nname = 'cosine'")
 
 
+def test_the_level_of_a_schedule_is_the_rate_however_it_is_said(tmp_path):
+    one = settings(tmp_path, "[optimizer]\nname = 'sgd'\nlr = 0.5\n[schedule]\nname = 'onecycle'")
+    assert settings(tmp_path, "[optimizer]\nname = 'sgd'\n[schedule]\nname = 'OneCycle'\npeak = 0.5") == one
+    assert settings(tmp_path, "[schedule]\nname = 'cosine'\nstart = 0.5").optimizer["lr"] == 0.5
+    assert settings(tmp_path, "[schedule]\nname = 'cosine'\nstart = 0.5", optimizer__lr=0.25).optimizer["lr"] == 0.25
+
+
 def test_penalties(tmp_path):
     def penalty(text):
         p = settings(tmp_path, text).penalty
@@ -92,19 +100,20 @@ def test_losses(tmp_path, text, loss):
 
 
 def test_a_recipe_lies_below_the_user(tmp_path, monkeypatch):
-    def net(classes: int, seed: int, width: int = 3, bias: bool = True):
-        return parts.MODELS["mlp"](classes, seed, (width,))
+    def net(x, classes: int, *, width: int = 3, bias: bool = True):
+        return nn.Dense(classes, bias=bias)(nn.Dense(width)(x))
 
     net.recipe = {"optimizer": {"name": "momentum", "lr": 0.5}, "train": {"epochs": 40}, "penalty": {"l2": 0.25}}
     monkeypatch.setitem(parts.MODELS, "net", net)
     c = settings(tmp_path, "[model]\nname = 'Net'\n[train]\nbatch = 7", model__width=5)
     assert c.model == {"name": "net", "width": 5, "bias": True} and (c.train.epochs, c.train.batch) == (40, 7)
     assert c.optimizer["momentum"] == 0.9 and c.schedule == {"name": "constant"} and c.penalty.l2 == 0.25
+    assert len(parts.make_model(c.model, 10, 0).build((4,)).parameters) == 4
     assert settings(tmp_path, "penalty = false\n[model]\nname = 'net'").penalty.l2 == 0
     # A resolved file says everything: the recipe does not come back.
     off = settings(tmp_path, "penalty = false\n[model]\nname = 'net'")
     (tmp_path / "config.toml").write_bytes(off.to_toml())
-    net.recipe["augment"] = {"shift": 2}
+    net.recipe["clip"] = {"norm": 2}
     assert read_config(tmp_path / "config.toml") == off
     with pytest.raises(DataError, match="unknown key hidden.*known: width, bias"):
         settings(tmp_path, "[model]\nname = 'net'\nhidden = [3]")
@@ -159,7 +168,10 @@ def test_a_folder_is_relative_to_its_file(tmp_path):
     ("[schedule]\nname = 'piecewise'\nboundaries = [3, 1]\nvalues = [1, 2, 3]", "ascending"),
     ("[optimizer]\nlr = 1\n[schedule]\nname = 'piecewise'\nboundaries = [3]\nvalues = [1, 2]", "states the values itself"),
     ("[penalty]\nl2 = -1", "penalty.l2: expected float >= 0"),
-    ("[average]\nkind = 'ema'", "no .average."),
+    ("[train]\nloss = 3", "train.loss: expected object, got int, found 3"),
+    ("[optimizer]\nlr = 1\n[schedule]\nname = 'onecycle'\npeak = 1", "the peak of a schedule is optimizer.lr"),
+    ("[clip]\nnorms = 1", "unknown key norms: did you mean norm"),
+    ("[clip]\nnorm = 1\nvalue = 1", "clip.norm or clip.value, not both"),
     ("[train\nepochs = 3", "not TOML: .*line 1"),
     ("[train]\nepochs = 3\nepochs = 4\nseed = 1", "not TOML: .*line 3"),
     ("[" * 5000, "not TOML"),
