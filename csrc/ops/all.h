@@ -8,6 +8,7 @@
 #include "gather.c"
 #include "dropout.c"
 #include "optimizer.c"
+#include "average.c"
 #include "schedule.c"
 #include "init.c"
 #include "metric.c"
