@@ -20,10 +20,13 @@ _HOMES = {
     "nncore.nn.layers": "Dense Dropout ELU Flatten LeakyReLU LogSoftmax ReLU SELU SaturatedLinear Sigmoid Softmax "
                         "Softplus Step Tanh",
     "nncore.nn.losses": "AbsoluteError BinaryCrossEntropy CrossEntropy Hinge Huber LogisticLoss MSE MultiHinge SquaredError",
+    "nncore.optim.averages": "EMA SWA",
+    "nncore.optim.clipping": "ClipNorm ClipValue",
     "nncore.optim.optimizers": "AdaDelta AdaGrad Adam AdamW Momentum Nesterov RMSProp SGD",
     "nncore.optim.regularizers": "L1 L2",
-    "nncore.optim.schedules": "Constant Cosine Exponential OneCycle Piecewise Power",
+    "nncore.optim.schedules": "Constant Cosine CosineRestarts Exponential Geometric OneCycle Piecewise Power",
     "nncore.tensor": "Tensor",
+    "nncore.train.averaging": "update_statistics",
     "nncore.train.callbacks": "Callback EarlyStopping",
     "nncore.train.model": "Model Sequential load",
 }

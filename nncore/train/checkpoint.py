@@ -83,8 +83,9 @@ def architecture(model: Model) -> dict:
     for layer in model.layers:
         config = {k: v for k, v in layer.config().items() if k != "init" or isinstance(v, str)}
         layers.append({"type": type(layer).__name__, **config})
+    frozen = {"frozen": [list(mark) for mark in model._freezing]} if model._freezing else {}
     return {"layers": layers, "nodes": nodes, "input": list(model.image_shape), "seed": model.seed,
-            "standardise": model.standardise, "sequential": isinstance(model, Sequential)}
+            "standardise": model.standardise, "sequential": isinstance(model, Sequential), **frozen}
 
 
 def build_model(spec: dict, path: str) -> Model:
@@ -101,6 +102,7 @@ def build_model(spec: dict, path: str) -> Model:
             for node in spec["nodes"]:
                 made.append(layers[node["layer"]](*(made[i + 1] for i in node["inputs"])))
             model = Model(start, made[-1], spec["seed"], spec["standardise"])
+        model._freezing = tuple((str(pattern), bool(frozen)) for pattern, frozen in spec.get("frozen", ()))
         return model.build(tuple(spec["input"]))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, NNError) as e:
         what = f"unknown {e}" if isinstance(e, KeyError) else str(e)
@@ -213,6 +215,8 @@ def _model_from(path: str, tensors: dict, metadata: dict[str, str]) -> Model:
             raise DataError(f"{path}: nncore.preprocess: {key} does not fit the architecture")
         t.memory[:] = preprocess[key]
     model.classes = tuple(classes) if classes else None
+    mean, scale = (model.memory.tensor(leaf).tolist() for leaf in (model.mean, model.scale))
+    model.is_prepared = any(mean) or any(x != 1 for x in scale)
     return model
 
 
@@ -229,6 +233,11 @@ def save_checkpoint(trainer, path) -> None:
 
 def pack_checkpoint(trainer) -> tuple[list, dict[str, str]]:
     """(tensors, metadata) of a checkpoint: copies, so that `write_packed` may run while training goes on."""
+    with trainer.seen(averages=False):
+        return _pack_training(trainer)
+
+
+def _pack_training(trainer) -> tuple[list, dict[str, str]]:
     model, p = trainer.model, trainer.position
     tensors, metadata = pack_model(model)
     for s in model.states.values():

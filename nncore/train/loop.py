@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from nncore.errors import Interrupted, NNError, NonFiniteError, UsageError
@@ -16,7 +17,10 @@ from nncore.graph import ops
 from nncore.graph.autodiff import add_all, gradients
 from nncore.graph.node import Input, Node, State
 from nncore.graph.tape import Executor, Position, Tape, compile_tape
+from nncore.optim.averages import Average
+from nncore.optim.clipping import ClipNorm, ClipValue
 from nncore.tensor import Tensor
+from nncore.train.averaging import Averaging
 from nncore.train.history import History
 from nncore.train.samples import Samples
 
@@ -35,6 +39,8 @@ class Settings:
     shards: int = 1
     steps: int | None = None
     seed: int = 0
+    clip: object = None
+    average: object = None
 
     def check(self, n: int) -> None:
         """Raises UsageError for sizes that make no sense."""
@@ -48,6 +54,10 @@ class Settings:
             raise UsageError(f"batch {self.batch} is larger than the {n} training samples; choose at most {n}")
         if self.batch % self.shards:
             raise UsageError(f"shards {self.shards} must divide the batch {self.batch} into equal groups")
+        if self.clip is not None and not isinstance(self.clip, (ClipNorm, ClipValue)):
+            raise UsageError(f"clip is ClipNorm(norm) or ClipValue(bound), got {self.clip!r}")
+        if self.average is not None and not isinstance(self.average, Average):
+            raise UsageError(f"average is EMA(decay) or SWA(start), got {self.average!r}")
 
 
 class Worker:
@@ -116,6 +126,8 @@ class Trainer:
         self.executor = self.executor or Executor()
         self.reason: str | None = None
         self.best: bytes | None = None
+        self.averaging: Averaging | None = None
+        self.is_restored = False
         self.sums = self.model.state("metrics", (4,), "f64")
         self.norm = None
         if any(getattr(c, "needs_gradient_norm", False) for c in self.callbacks):
@@ -143,19 +155,39 @@ class Trainer:
         shards = s.shards if batch % s.shards == 0 else 1
         z, t, built = self.model.graph(self.data, batch, training=True, shards=shards)
         data_loss = s.loss(z, t)
-        weights = list(self.model.parameters.values())
+        weights = self.model.trainable
         penalties = [*built.penalties, *(s.penalty.terms(weights) if s.penalty else [])]
         loss = add_all([data_loss, *penalties])
         grads = gradients(loss, weights)
         if not grads:
             raise UsageError("no parameter reaches the loss: there is nothing to learn")
         per_sample = loss if s.loss.reduction == "mean" else ops.scale(loss, c=1.0 / batch)
-        effects = [ops.check_finite(loss), measure(self.sums, per_sample, z, t, batch), *built.updates]
+        effects = [ops.check_finite(loss), measure(self.sums, per_sample, z, t, batch), *self.model.moving(built.updates)]
         self.counts = counts_correct(z, t)
         if self.norm is not None:
             effects.append(ops.assign(self.norm, add_all([ops.sum_squares(g) for g in grads.values()])))
-        effects += s.optimizer.effects(grads, self.model.states, self.total_steps)
+        effects += s.optimizer.effects(s.clip(grads) if s.clip else grads, self.model.states, self.total_steps)
+        effects += self._averages(list(grads))
         return compile_tape(f"{self.model.name}/{name}", batch, effects, {"loss": loss}, self.model.layout)
+
+    def _averages(self, updated: list) -> list[Node]:
+        """The effects that average what the step has updated."""
+        average, states = self.settings.average, self.model.states
+        if average is None:
+            return []
+        leaves = [*updated, *(self.model.kept_states if average.statistics else [])]
+        self.averaging = self.averaging or Averaging(self, average, leaves)
+        return average.effects(leaves, states, states["optimizer.count"], self.total_steps, self.steps_per_epoch)
+
+    def begin(self) -> None:
+        """States of an optimizer without a past; averages of no step but the first weights."""
+        memory = self.model.memory
+        memory.reserve({})
+        for name, s in self.model.states.items():
+            if name.startswith("optimizer."):
+                memory.tensor(s).memory[:] = bytes(memory.tensor(s).nbytes)
+        if self.averaging:
+            self.averaging.begin()
 
     # ---- running --------------------------------------------------------------------------------------------------
 
@@ -164,6 +196,8 @@ class Trainer:
         for c in self.callbacks:
             getattr(c, "on_train_begin", lambda _: None)(self)
         limit = self.settings.steps or self.total_steps
+        if self.averaging and self.averaging.inside:
+            self.averaging.swap()
         self.worker = Worker()
         try:
             while self.position.epoch < self.settings.epochs and self.position.step < limit and self.reason is None:
@@ -172,8 +206,15 @@ class Trainer:
             self.worker.close()
         for c in self.callbacks:
             getattr(c, "on_train_end", lambda _: None)(self)
+        if self.averaging and not self.is_restored:
+            self.averaging.swap()
         self.history.stopped = self.reason
         return self.history
+
+    def seen(self, averages: bool):
+        """A context in which the network holds the averaged weights, or those of the training; without averages it does
+        either way."""
+        return self.averaging.seen(averages) if self.averaging else nullcontext()
 
     def stop(self, reason: str) -> None:
         """End the training after this epoch."""
@@ -209,7 +250,8 @@ class Trainer:
         if self.norm is not None:
             record["gradient_norm"] = self.model.memory.tensor(self.norm).tolist() ** 0.5
         if self.validation is not None:
-            found = self.model.evaluate(self.validation, loss=self.settings.loss, executor=self.executor)
+            with self.seen(averages=True):
+                found = self.model.evaluate(self.validation, loss=self.settings.loss, executor=self.executor)
             record["val_loss"], record["val_accuracy"] = found.loss, found.accuracy
         p.epoch, p.cursor = p.epoch + 1, 0
         self.history.append(record)
@@ -268,11 +310,13 @@ class Trainer:
     def keep_best(self) -> None:
         """Remember the present network as the best so far: its weights, and its states as running statistics."""
         memory = self.model.memory
-        self.best = bytes(memory.view("param")) + b"".join(memory.tensor(s).tobytes() for s in self.model.kept_states)
+        with self.seen(averages=True):
+            self.best = bytes(memory.view("param")) + b"".join(memory.tensor(s).tobytes() for s in self.model.kept_states)
 
     def restore_best(self) -> None:
         """Put the best weights back, if any were kept."""
         if self.best is not None:
+            self.is_restored = True
             memory = self.model.memory
             end = len(memory.view("param"))
             memory.view("param")[:] = self.best[:end]

@@ -21,12 +21,13 @@ from nncore.tensor import Tensor
 from nncore.train.loop import Settings, Trainer, data_nodes, externals, measure
 from nncore.train.metrics import Evaluation, confusion
 from nncore.train.samples import Samples, samples
+from nncore.train.transfer import Transfer
 
 PREDICT_BATCH = 1000
 MODES = ("auto", "global", "feature", "unit", "none")
 
 
-class Model:
+class Model(Transfer):
     """A network from an input to an output connection.
 
     Args: inputs, outputs: connections; seed of the initial weights, shuffles, dropout; standardise: how samples are scaled
@@ -117,15 +118,18 @@ class Model:
         return z, t, builder
 
     def prepare(self, data: Samples) -> None:
-        """Build for these samples; fix the standardisation and the classes from them."""
+        """Build for these samples; fix the classes, and the standardisation unless a fit before has, from them."""
         self.build(data.image_shape)
+        self.classes = data.classes or self.classes
+        if self.is_prepared:
+            return
         mode = self.standardise
         if mode == "auto":
             mode = "global" if data.x.dtype == "u8" else "none"
         mean, scale = data.standardisation(mode)
         self.memory.tensor(self.mean).view()[:] = array("f", mean)
         self.memory.tensor(self.scale).view()[:] = array("f", scale)
-        self.classes = data.classes or self.classes
+        self.is_prepared = True
 
     # ---- training -------------------------------------------------------------------------------------------------
 
@@ -134,10 +138,11 @@ class Model:
         """Train; returns the History, one record per epoch.
 
         data: a split, or (x, y) arrays. validation: a share of the training samples in (0, 1) to hold out, a split, or
-        (x, y). loss: CrossEntropy for labels, MSE for targets by default. options: penalty (L1, L2), shards, steps
-        (stop after so many), executor, on_progress (called with a Progress ten times a second), profile (print(model.tape)
-        then shows the microseconds of each instruction). Ctrl-C stops within a
-        step, keeps what was learned and sets history.stopped to "interrupted".
+        (x, y). loss: CrossEntropy for labels, MSE for targets by default. options: penalty (L1, L2), clip (ClipNorm,
+        ClipValue), average (EMA, SWA), shards, steps (stop after so many), executor, on_progress (called with a Progress
+        ten times a second), profile (print(model.tape) then shows the microseconds of each instruction). Ctrl-C stops within a
+        step, keeps what was learned and sets history.stopped to "interrupted". A further fit goes on from the weights,
+        with the standardisation of the first and an optimizer without a past.
         Raises UsageError, ShapeError, DataError; NonFiniteError (naming layer, op, step) after putting back the weights
         of the last good epoch.
         """
@@ -154,10 +159,12 @@ class Model:
         train, held_out = self._split(found, validation)
         loss = loss or _default_loss(found)
         settings = Settings(epochs, batch, optimizer or Adam(), loss, options.pop("penalty", None),
-                            options.pop("shards", 1), options.pop("steps", None), self.seed)
+                            options.pop("shards", 1), options.pop("steps", None), self.seed,
+                            options.pop("clip", None), options.pop("average", None))
         settings.check(len(train))
         self.prepare(train)
         trainer = Trainer(self, train, settings, held_out, list(callbacks or []), **options)
+        trainer.begin()
         self.tape = trainer.tape
         self._tapes.clear()
         return trainer
