@@ -30,7 +30,8 @@ _HOMES = {
     "nncore.train.callbacks": "Callback EarlyStopping",
     "nncore.train.model": "Model Sequential load",
 }
-_MODULES = {"data": "nncore.data", "examples": "nncore.examples", "init": "nncore.nn.init"}
+_MODULES = {"data": "nncore.data", "examples": "nncore.examples", "init": "nncore.nn.init",
+            "rejection": "nncore.train.rejection"}
 _NAMES = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [*_NAMES, *_MODULES]

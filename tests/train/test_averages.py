@@ -108,12 +108,14 @@ def history_of(average, epochs=6, batch=300, **options):
     recorder, model = Recorder(), small()
     model.build((6,))
     first = floats(model)
-    model.fit(blobs(), epochs=epochs, batch=batch, optimizer=nn.SGD(0.5), average=average, callbacks=[recorder], **options)
+    options = {"optimizer": nn.SGD(0.5), "average": average, **options}
+    model.fit(blobs(), epochs=epochs, batch=batch, callbacks=[recorder], **options)
     return [first, *recorder.seen], floats(model)
 
 
 def test_ema_is_the_formula():
-    for average, decay in ((nn.EMA(0.75), lambda t: 0.75), (nn.EMA(0.999, warmup=True), lambda t: min(0.999, (1 + t) / (10 + t)))):
+    warm = nn.EMA(0.999, warmup=True), lambda t: min(0.999, (1 + t) / (10 + t))
+    for average, decay in ((nn.EMA(0.75), lambda t: 0.75), warm):
         weights, end = history_of(average)
         e = weights[0]
         for t, w in enumerate(weights[1:]):
@@ -237,7 +239,8 @@ def centred(layers_as_they_were):
             x, mean = inputs[0], builder.state("mean", inputs[0].shape[1:])
             if builder.training:
                 batch = ops.scale(ops.sum_rows(x), c=1 / x.shape[0])
-                builder.updates.append(ops.assign(mean, ops.add_scaled(ops.scale(mean, c=1 - self.momentum), batch, c=self.momentum)))
+                kept = ops.scale(mean, c=1 - self.momentum)
+                builder.updates.append(ops.assign(mean, ops.add_scaled(kept, batch, c=self.momentum)))
             return x
 
     return lambda: nn.Sequential([nn.Dense(4), Centre(), nn.ReLU(), nn.Dense(3)])
