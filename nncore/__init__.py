@@ -28,7 +28,9 @@ _HOMES = {
     "nncore.tensor": "Tensor",
     "nncore.train.averaging": "update_statistics",
     "nncore.train.callbacks": "Callback EarlyStopping",
+    "nncore.train.ensemble": "Committee bagging seed_committee snapshots",
     "nncore.train.model": "Model Sequential load",
+    "nncore.train.validation": "CrossValidation cross_validate",
 }
 _MODULES = {"data": "nncore.data", "examples": "nncore.examples", "init": "nncore.nn.init",
             "rejection": "nncore.train.rejection"}

@@ -9,6 +9,8 @@ import click
 COMMANDS = {
     "train": ("nncore.cli.train:train", "Train a network; evaluate it; leave a run folder."),
     "predict": ("nncore.cli.predict:predict", "Classes or probabilities from a trained network."),
+    "committee": ("nncore.cli.committee:committee", "Several trained networks answer together."),
+    "crossval": ("nncore.cli.crossval:crossval", "Measure a recipe by k-fold cross-validation."),
     "score": ("nncore.cli.score:score", "Count a prediction file against labels."),
     "bench": ("nncore.cli.bench:bench", "Measure kernels and training."),
     "data": ("nncore.cli.data:data", "List, fetch, describe and convert data sets."),
