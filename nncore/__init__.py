@@ -30,6 +30,7 @@ _HOMES = {
     "nncore.train.callbacks": "Callback EarlyStopping",
     "nncore.train.ensemble": "Committee bagging seed_committee snapshots",
     "nncore.train.model": "Model Sequential load",
+    "nncore.train.rates": "RateSearch find_rate",
     "nncore.train.validation": "CrossValidation cross_validate",
 }
 _MODULES = {"data": "nncore.data", "examples": "nncore.examples", "init": "nncore.nn.init",

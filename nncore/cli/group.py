@@ -9,6 +9,7 @@ import click
 COMMANDS = {
     "train": ("nncore.cli.train:train", "Train a network; evaluate it; leave a run folder."),
     "predict": ("nncore.cli.predict:predict", "Classes or probabilities from a trained network."),
+    "lr": ("nncore.cli.lr:lr", "Find a learning rate."),
     "committee": ("nncore.cli.committee:committee", "Several trained networks answer together."),
     "crossval": ("nncore.cli.crossval:crossval", "Measure a recipe by k-fold cross-validation."),
     "score": ("nncore.cli.score:score", "Count a prediction file against labels."),

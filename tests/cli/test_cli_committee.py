@@ -1,4 +1,4 @@
-"""nncore committee and nncore crossval."""
+"""nncore committee, nncore crossval and nncore lr."""
 
 from __future__ import annotations
 
@@ -58,3 +58,12 @@ def test_crossval(inside, tiny):
     assert text.code == 0 and f"accuracy {found['accuracy']['mean']:.2%}" in text.out and "fold 3" in text.out
     assert inside("crossval", "--data", tiny, "--folds", 1).code == 2
     assert inside("crossval", "--data", tiny, "--folds", 601).code == 2
+
+
+def test_lr(inside, tiny):
+    options = ("lr", "--data", tiny, "--hidden", "16", "--batch", 50, "--steps", 40)
+    found = inside(*options, "--json").json
+    assert found["schema"] == "nncore.rates/1" and len(found["rate"]) <= 40 and 1e-5 < found["suggestion"] < 0.3
+    text = inside(*options)
+    assert text.code == 0 and f"suggestion {found['suggestion']:.1e}" in text.out
+    assert inside(*options, "--low", 2).code == 2
