@@ -49,7 +49,8 @@ typedef enum nn_stream {
 /* Kinds of NN_OP_SCHEDULE; their formulas and scalars stand in csrc/ops/schedule.c. */
 typedef enum nn_schedule {
     NN_SCHEDULE_CONSTANT = 0, NN_SCHEDULE_POWER = 1, NN_SCHEDULE_EXPONENTIAL = 2, NN_SCHEDULE_PIECEWISE = 3,
-    NN_SCHEDULE_ONE_CYCLE = 4, NN_SCHEDULE_COSINE = 5
+    NN_SCHEDULE_ONE_CYCLE = 4, NN_SCHEDULE_COSINE = 5,
+    NN_SCHEDULE_COSINE_RESTARTS = 6, NN_SCHEDULE_GEOMETRIC = 7, NN_SCHEDULE_WARM_AVERAGE = 8, NN_SCHEDULE_RUNNING_MEAN = 9
 } nn_schedule;
 
 /* ---- ops -------------------------------------------------------------------------------------------------------
@@ -119,7 +120,7 @@ typedef enum nn_opcode {
     NN_OP_UPSAMPLE_BILINEAR_FWD, /* y = sum of 4 neighbours by weight. y x */
     NN_OP_UPSAMPLE_BILINEAR_BWD, /* dx = sum of dy by weight, row by row. dx dy */
     /* join.c */
-    NN_OP_CONCAT,     /* y[i] = x_0[i], x_1[i], ... joined row by row. y x_0 x_1 ...; rows inputs C_0 C_1 ... */
+    NN_OP_CONCAT,     /* y[i] = x_0[i], x_1[i] and so on, joined row by row. y x_0 x_1; rows inputs C_0 C_1 */
     NN_OP_BLOCK_COPY, /* y[n,p,q,k] = x[n, p + a, q + b, k + c], 0 outside x. y x; N H W C P Q K a b c */
     /* loss.c; one loss per row (N), and dz = scale dloss/dz computed along with it */
     NN_OP_SOFTMAX_XENT,   /* loss = logsumexp(z) - z[t]. loss dz z labels; N C; scale */
@@ -185,6 +186,11 @@ typedef enum nn_opcode {
                         eps decay */
     NN_OP_DECAY,     /* w -= zeta w, after the update. w!; n; zeta */
     NN_OP_INCREMENT, /* count += 1. count!(i64) */
+    /* average.c; around an update */
+    NN_OP_CLIP,        /* y = min(max(x, -c), c), NaN passes. y x; n; c */
+    NN_OP_CLIP_FACTOR, /* f[0] = min(1, c / sqrt(s[0])), s a sum of squares. f s; ; c */
+    NN_OP_BLEND,       /* e += rate (w - e), or w itself at rate 1. e! w rate; n */
+    /* schedule.c */
     NN_OP_SCHEDULE,  /* value(f64) = f(count); kinds, scalars, table(f64): schedule.c. value count(i64) table?; kind n */
     /* init.c; element i of parameter `id` from the Philox stream INIT, computed in double, rounded once */
     NN_OP_INIT_UNIFORM, /* w = U(-limit, limit). w; n id; limit */

@@ -26,15 +26,26 @@ _HOMES = {
     "nncore.nn.merge": "ActivationPenalty Add Concat Pad2D Reshape Slice",
     "nncore.nn.norm": "BatchNorm LayerNorm LocalResponseNorm SpatialDropout2D",
     "nncore.nn.pool": "AvgPool2D GlobalAvgPool2D L2Pool2D MaxPool2D Upsample2D",
+    "nncore.optim.averages": "EMA SWA",
+    "nncore.optim.clipping": "ClipNorm ClipValue",
     "nncore.optim.optimizers": "AdaDelta AdaGrad Adam AdamW Momentum Nesterov RMSProp SGD",
     "nncore.optim.regularizers": "ElasticNet L1 L2",
-    "nncore.optim.schedules": "Constant Cosine Exponential OneCycle Piecewise Power",
+    "nncore.optim.schedules": "Constant Cosine CosineRestarts Exponential Geometric OneCycle Piecewise Power",
     "nncore.tensor": "Tensor",
+    "nncore.train.averaging": "update_statistics",
     "nncore.train.callbacks": "CSVLogger Callback EarlyStopping LambdaCallback LearningRateSchedule ModelCheckpoint "
                               "ProgressPrinter ReduceOnPlateau TerminateOnNonFinite",
+    "nncore.train.ensemble": "Committee bagging seed_committee snapshots",
     "nncore.train.model": "Model Sequential load",
+    "nncore.train.rates": "RateSearch find_rate",
+    "nncore.train.validation": "CrossValidation cross_validate",
 }
-_MODULES = {"data": "nncore.data", "examples": "nncore.examples", "init": "nncore.nn.init"}
+_MODULES = {
+    "data": "nncore.data",
+    "examples": "nncore.examples",
+    "init": "nncore.nn.init",
+    "rejection": "nncore.train.rejection",
+}
 _NAMES = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [*_NAMES, *_MODULES]

@@ -231,7 +231,7 @@ def increment(call):
 
 # ---- schedule.c -----------------------------------------------------------------------------------------------------
 
-CONSTANT, POWER, EXPONENTIAL, PIECEWISE, ONE_CYCLE, COSINE = range(6)  # nn_schedule
+CONSTANT, POWER, EXPONENTIAL, PIECEWISE, ONE_CYCLE, COSINE, RESTARTS, GEOMETRIC, WARM, MEAN = range(10)  # nn_schedule
 
 
 def schedule(call):
@@ -253,7 +253,19 @@ def schedule(call):
             if t < t1:
                 return [[y0 + (y1 - y0) * (t - t0) / (t1 - t0)]]
         return [[peak / b]]
-    e0, e1, T = s
+    if kind == RESTARTS:
+        e0, e1, T, growth = s
+        while t >= T:
+            t, T = t - T, T * growth
+    elif kind == GEOMETRIC:
+        return [[s[0] * (s[1] / s[0]) ** min(t / s[2], 1)]]
+    elif kind == WARM:
+        return [[1 - min(1 - s[0], (1 + t) / (10 + t))]]
+    elif kind == MEAN:
+        late = t + 1 - s[0]
+        return [[1.0 if late <= 0 else 0.0 if late % s[1] else 1 / (late / s[1] + 1)]]
+    else:
+        e0, e1, T = s
     return [[e1 + (e0 - e1) * (1 + math.cos(math.pi * min(t / T, 1))) / 2]]
 
 

@@ -17,6 +17,7 @@
 #include "layer_norm.c"
 #include "local_norm.c"
 #include "optimizer.c"
+#include "average.c"
 #include "schedule.c"
 #include "init.c"
 #include "metric.c"

@@ -11,9 +11,10 @@ from nncore.data.csv import make_csv, read_csv, write_csv
 from nncore.data.dataset import Dataset, Split, from_arrays
 from nncore.data.glyphs import glyphs
 from nncore.data.idx import read_idx
-from nncore.data.split import folds, holdout, permutation, standardisation
+from nncore.data.split import bootstrap, folds, holdout, permutation, standardisation
 
 __all__ = [
-    "Augment", "Dataset", "Split", "describe", "folds", "from_arrays", "get", "glyphs", "holdout", "load", "load_folder",
+    "Augment", "Dataset", "Split", "bootstrap", "describe", "folds", "from_arrays", "get", "glyphs", "holdout", "load",
+    "load_folder",
     "make_csv", "names", "permutation", "read_csv", "read_idx", "standardisation", "verify", "write_csv",
 ]

@@ -40,15 +40,40 @@ def holdout(n: int, share: float | int, seed: int = 0,
     return rows, array("q", sorted(chosen))
 
 
-def folds(n: int, k: int, seed: int = 0) -> list[array]:
-    """k disjoint parts of 0 to n - 1, each ascending, sizes differing by at most one.
+def folds(n: int, k: int, seed: int = 0, labels: Sequence[int] | Tensor | None = None) -> list[array]:
+    """k disjoint parts of 0 to n - 1, each ascending, sizes differing by at most one; with `labels` so does the number of
+    samples of each class.
 
     Raises UsageError unless 2 <= k <= n.
     """
-    if not 2 <= k <= n:
+    if isinstance(k, bool) or not isinstance(k, int) or not 2 <= k <= n:
         raise UsageError(f"{k} folds of {n:,} samples: between 2 and {n:,} are possible")
     order = permutation(n, seed)
+    if labels is not None:
+        of = _as_sequence(labels, n)
+        dealt = sorted(order, key=lambda i: of[i])  # class by class, each in the order of the permutation
+        return [array("q", sorted(dealt[i::k])) for i in range(k)]
     return [array("q", sorted(order[n * i // k : n * (i + 1) // k])) for i in range(k)]
+
+
+def bootstrap(n: int, seed: int = 0, count: int | None = None) -> array:
+    """`count` (default n) draws with replacement from 0 to n - 1, i64: draw i is floor(u n / 2^64), u 64 bits of the Philox
+    stream SPLIT of `seed`. About n (1 - 1/e) of n draws are different. Efron 1979.
+
+    Raises UsageError if there is nothing to draw.
+
+    >>> len(set(bootstrap(10000)))
+    6323
+    """
+    count = n if count is None else count
+    if n < 1 or count < 1:
+        raise UsageError(f"{count} draws from {n} samples: both must be at least one")
+    words = ffi.new("uint32_t[4]")
+    drawn = array("q")
+    for block in range(-(-count // 2)):
+        lib.nn_philox(words, seed, lib.NN_STREAM_SPLIT, 1, block)  # index 0 is the permutation's
+        drawn.extend((words[i] | words[i + 1] << 32) * n >> 64 for i in (0, 2))
+    return drawn[:count]
 
 
 def _as_sequence(labels, n: int) -> Sequence[int]:

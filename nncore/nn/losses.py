@@ -7,6 +7,7 @@ means something else by the factor of the batch size).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from inspect import signature
 
 from nncore.errors import ShapeError, UsageError
 from nncore.graph import ops
@@ -51,7 +52,9 @@ class Loss:
         return ops.tree_sum(total) if total.shards > 1 else total
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
+        """The call that makes this loss, without what it would have anyway."""
+        usual = {k: p.default for k, p in signature(type(self).__init__).parameters.items()}
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items() if v != usual.get(k))})"
 
 
 class CrossEntropy(Loss):

@@ -11,6 +11,7 @@ from nncore.graph import ops
 from nncore.graph.node import Node, State
 
 CONSTANT, POWER, EXPONENTIAL, PIECEWISE, ONE_CYCLE, COSINE = range(6)
+COSINE_RESTARTS, GEOMETRIC, WARM_AVERAGE, RUNNING_MEAN = range(6, 10)  # the last two are those of averages.py
 
 
 def _number(owner: str, name: str, value, low: float = 0.0, strict: bool = False) -> float:
@@ -91,6 +92,45 @@ class Cosine(Schedule):
 
     def __init__(self, start: float, end: float = 0.0, steps: int | None = None):
         self.start, self.end, self.steps = _number("Cosine", "start", start), _number("Cosine", "end", end), steps
+
+    def parameters(self, total: int) -> tuple[float, ...]:
+        return (self.start, self.end, float(self.steps or total))
+
+
+class CosineRestarts(Schedule):
+    """Cosine, over and over: from start to end in T steps, then again from start, the next cycle `growth` times as long.
+    Loshchilov and Hutter 2017, section 3; Huang et al. 2017 keep a snapshot of the network at the end of each cycle.
+
+    steps: T; or cycles: how many equal ones the whole run has, T = ceil(total / cycles). Raises UsageError unless exactly
+    one of the two is given, and for cycles with growth.
+    """
+
+    kind = COSINE_RESTARTS
+
+    def __init__(self, start: float, end: float = 0.0, steps: int | None = None, cycles: int | None = None, growth: int = 1):
+        self.start, self.end = _number("CosineRestarts", "start", start), _number("CosineRestarts", "end", end)
+        if (steps is None) == (cycles is None):
+            raise UsageError("CosineRestarts: give steps, the length of the first cycle, or cycles, how many there are")
+        for name, value in (("steps", steps), ("cycles", cycles), ("growth", growth)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise UsageError(f"CosineRestarts: {name} is a positive whole number, got {value!r}")
+        if cycles is not None and growth != 1:
+            raise UsageError("CosineRestarts: cycles are equal ones; with growth give the steps of the first")
+        self.steps, self.cycles, self.growth = steps, cycles, growth
+
+    def parameters(self, total: int) -> tuple[float, ...]:
+        return (self.start, self.end, float(self.steps or -(-total // self.cycles)), float(self.growth))
+
+
+class Geometric(Schedule):
+    """e(t) = start (end / start)^(t / T) for t < T = steps, then end: the same factor at every step. Smith 2017, section 3.3,
+    sweeps the rate so to find a good one."""
+
+    kind = GEOMETRIC
+
+    def __init__(self, start: float, end: float, steps: int | None = None):
+        self.start, self.end = _number("Geometric", "start", start, strict=True), _number("Geometric", "end", end, strict=True)
+        self.steps = steps
 
     def parameters(self, total: int) -> tuple[float, ...]:
         return (self.start, self.end, float(self.steps or total))

@@ -98,6 +98,8 @@ def architecture(model: Model) -> dict:
             "standardise": model.standardise, "sequential": isinstance(model, Sequential)}
     if isinstance(model.outputs, dict):
         spec["heads"] = {name: index[id(c)] for name, c in model.outputs.items()}
+    if model._freezing:
+        spec["frozen"] = [list(mark) for mark in model._freezing]
     return spec
 
 
@@ -117,6 +119,7 @@ def build_model(spec: dict, path: str) -> Model:
             heads = spec.get("heads")
             outputs = {name: made[i + 1] for name, i in heads.items()} if heads else made[-1]
             model = Model(start, outputs, spec["seed"], spec["standardise"])
+        model._freezing = tuple((str(pattern), bool(frozen)) for pattern, frozen in spec.get("frozen", ()))
         return model.build(tuple(spec["input"]))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, NNError) as e:
         what = f"unknown {e}" if isinstance(e, KeyError) else str(e)
@@ -229,6 +232,8 @@ def _model_from(path: str, tensors: dict, metadata: dict[str, str]) -> Model:
             raise DataError(f"{path}: nncore.preprocess: {key} does not fit the architecture")
         t.memory[:] = preprocess[key]
     model.classes = tuple(classes) if classes else None
+    mean, scale = (model.memory.tensor(leaf).tolist() for leaf in (model.mean, model.scale))
+    model.is_prepared = any(mean) or any(x != 1 for x in scale)
     return model
 
 
@@ -245,6 +250,11 @@ def save_checkpoint(trainer, path) -> None:
 
 def pack_checkpoint(trainer) -> tuple[list, dict[str, str]]:
     """(tensors, metadata) of a checkpoint: copies, so that `write_packed` may run while training goes on."""
+    with trainer.seen(averages=False):
+        return _pack_training(trainer)
+
+
+def _pack_training(trainer) -> tuple[list, dict[str, str]]:
     model, p = trainer.model, trainer.position
     tensors, metadata = pack_model(model)
     for s in model.states.values():

@@ -36,6 +36,8 @@ def export_program(trainer: Trainer, path: str | os.PathLike) -> None:
         raise UsageError("export_program: the program trains on bytes with class labels, as IDX files have them")
     if data.rows is not None:
         raise UsageError("export_program: held-out rows are not in the program; leave out `validation` or give it as data")
+    if settings.average:
+        raise UsageError("export_program: averaged weights are put in place by Python; leave out `average`")
     if trainer.callbacks:
         raise UsageError("export_program: callbacks are Python; a program cannot call them")
     notes = {

@@ -11,9 +11,9 @@ from nncore.graph.node import Node
 from nncore.graph.tape import Executor, Position, Tape, compile_tape
 from nncore.nn.losses import MSE, CrossEntropy, Loss, MultiTask
 from nncore.tensor import Tensor
-from nncore.train.loop import apply_loss, counts_correct, externals, measure, write_weights
 from nncore.train.metrics import Evaluation
 from nncore.train.samples import Samples
+from nncore.train.steps import apply_loss, counts_correct, externals, measure, write_weights
 
 PREDICT_BATCH = 1000
 _ZEROS = bytes(32)

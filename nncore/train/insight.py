@@ -23,10 +23,10 @@ from nncore.graph.node import Node, State
 from nncore.graph.plan import Layout
 from nncore.graph.tape import Executor, Memory, compile_tape
 from nncore.tensor import Tensor
-from nncore.train.loop import externals
 from nncore.train.metrics import confusion
 from nncore.train.model import Model
 from nncore.train.samples import Samples, samples
+from nncore.train.steps import externals
 from nncore.train.watch import layer_names, layer_outputs
 
 SCHEMA = "nncore.insight/1"

@@ -7,25 +7,26 @@ progress and turns Ctrl-C into a stop flag, which ends the run within one step.
 from __future__ import annotations
 
 import time
-from array import array
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from nncore.data.augment import Augment
 from nncore.errors import Interrupted, LimitError, NonFiniteError, UsageError
 from nncore.graph import ops
 from nncore.graph.autodiff import add_all, gradients
-from nncore.graph.node import Input, Node, State
+from nncore.graph.node import Node, State
 from nncore.graph.plan import physical_memory
 from nncore.graph.tape import Executor, Position, Tape, compile_tape
-from nncore.nn.losses import MultiTask
+from nncore.optim.averages import Average
+from nncore.optim.clipping import ClipNorm, ClipValue
 from nncore.optim.schedules import Constant, schedule
 from nncore.tensor import Tensor
-from nncore.train.augmentation import Mix, augment_nodes, raw_nodes
+from nncore.train.averaging import Averaging
 from nncore.train.history import History
 from nncore.train.samples import Samples
+from nncore.train.steps import apply_loss, counts_correct, externals, measure, write_weights
 from nncore.train.worker import Worker
 
-IMAGES, ROWS, LABELS = 0, 1, 2  # externals of every tape
 REGION_WORDS = {"param": "parameters", "state": "states", "work": "values of a step"}
 
 
@@ -42,6 +43,8 @@ class Settings:
     steps: int | None = None
     seed: int = 0
     augment: Augment | None = None
+    clip: object = None
+    average: object = None
 
     def check(self, n: int) -> None:
         """Raises UsageError for sizes that make no sense."""
@@ -55,6 +58,10 @@ class Settings:
             raise UsageError(f"batch {self.batch} is larger than the {n} training samples; choose at most {n}")
         if self.batch % self.shards:
             raise UsageError(f"shards {self.shards} must divide the batch {self.batch} into equal groups")
+        if self.clip is not None and not isinstance(self.clip, (ClipNorm, ClipValue)):
+            raise UsageError(f"clip is ClipNorm(norm) or ClipValue(bound), got {self.clip!r}")
+        if self.average is not None and not isinstance(self.average, Average):
+            raise UsageError(f"average is EMA(decay) or SWA(start), got {self.average!r}")
 
 
 @dataclass
@@ -91,6 +98,8 @@ class Trainer:
         self.executor = self.executor or Executor()
         self.reason: str | None = None
         self.best: bytes | None = None
+        self.averaging: Averaging | None = None
+        self.is_restored = False
         self.sums = self.model.state("metrics", (4,), "f64")
         self.norm = None
         if any(getattr(c, "needs_gradient_norm", False) for c in self.callbacks):
@@ -134,19 +143,39 @@ class Trainer:
         shards = s.shards if batch % s.shards == 0 else 1
         z, t, built = self.model.graph(self.data, batch, training=True, shards=shards, augment=s.augment)
         data_loss = apply_loss(s.loss, self.model, z, t, built.mix)
-        weights = list(self.model.parameters.values())
+        weights = self.model.trainable
         penalties = [*built.penalties, *(s.penalty.terms(weights) if s.penalty else [])]
         loss = add_all([data_loss, *penalties])
         grads = gradients(loss, weights)
         if not grads:
             raise UsageError("no parameter reaches the loss: there is nothing to learn")
         per_sample = loss if s.loss.reduction == "mean" else ops.scale(loss, c=1.0 / batch)
-        effects = [ops.check_finite(loss), measure(self.sums, per_sample, z, t, batch), *built.updates]
+        effects = [ops.check_finite(loss), measure(self.sums, per_sample, z, t, batch), *self.model.moving(built.updates)]
         self.counts = counts_correct(z, t)
         if self.norm is not None:
             effects.append(ops.assign(self.norm, add_all([ops.sum_squares(g) for g in grads.values()])))
-        effects += s.optimizer.effects(grads, self.model.states, self.total_steps, self.held)
+        effects += s.optimizer.effects(s.clip(grads) if s.clip else grads, self.model.states, self.total_steps, self.held)
+        effects += self._averages(list(grads))
         return compile_tape(f"{self.model.name}/{name}", batch, effects, {"loss": loss}, self.model.layout)
+
+    def _averages(self, updated: list) -> list[Node]:
+        """The effects that average what the step has updated."""
+        average, states = self.settings.average, self.model.states
+        if average is None:
+            return []
+        leaves = [*updated, *(self.model.kept_states if average.statistics else [])]
+        self.averaging = self.averaging or Averaging(self, average, leaves)
+        return average.effects(leaves, states, states["optimizer.count"], self.total_steps, self.steps_per_epoch)
+
+    def begin(self) -> None:
+        """States of an optimizer without a past; averages of no step but the first weights."""
+        memory = self.model.memory
+        memory.reserve({})
+        for name, s in self.model.states.items():
+            if name.startswith("optimizer."):
+                memory.tensor(s).memory[:] = bytes(memory.tensor(s).nbytes)
+        if self.averaging:
+            self.averaging.begin()
 
     # ---- a rate that callbacks set --------------------------------------------------------------------------------
 
@@ -181,6 +210,8 @@ class Trainer:
         for c in self.callbacks:
             getattr(c, "on_train_begin", lambda _: None)(self)
         limit = self.settings.steps or self.total_steps
+        if self.averaging and self.averaging.inside:
+            self.averaging.swap()
         self.worker = Worker()
         try:
             while self.position.epoch < self.settings.epochs and self.position.step < limit and self.reason is None:
@@ -189,8 +220,15 @@ class Trainer:
             self.worker.close()
         for c in self.callbacks:
             getattr(c, "on_train_end", lambda _: None)(self)
+        if self.averaging and not self.is_restored:
+            self.averaging.swap()
         self.history.stopped = self.reason
         return self.history
+
+    def seen(self, averages: bool):
+        """A context in which the network holds the averaged weights, or those of the training; without averages it does
+        either way."""
+        return self.averaging.seen(averages) if self.averaging else nullcontext()
 
     def stop(self, reason: str) -> None:
         """End the training after this epoch."""
@@ -228,7 +266,8 @@ class Trainer:
         if self.norm is not None:
             record["gradient_norm"] = self.model.memory.tensor(self.norm).tolist() ** 0.5
         if self.validation is not None:
-            found = self.model.evaluate(self.validation, loss=self.settings.loss, executor=self.executor)
+            with self.seen(averages=True):
+                found = self.model.evaluate(self.validation, loss=self.settings.loss, executor=self.executor)
             record["val_loss"], record["val_accuracy"] = found.loss, found.accuracy
         p.epoch, p.cursor = p.epoch + 1, 0
         self.history.append(record)
@@ -297,11 +336,13 @@ class Trainer:
     def keep_best(self) -> None:
         """Remember the present network as the best so far: its weights, and its states as running statistics."""
         memory = self.model.memory
-        self.best = bytes(memory.view("param")) + b"".join(memory.tensor(s).tobytes() for s in self.model.kept_states)
+        with self.seen(averages=True):
+            self.best = bytes(memory.view("param")) + b"".join(memory.tensor(s).tobytes() for s in self.model.kept_states)
 
     def restore_best(self) -> None:
         """Put the best weights back, if any were kept."""
         if self.best is not None:
+            self.is_restored = True
             memory = self.model.memory
             end = len(memory.view("param"))
             memory.view("param")[:] = self.best[:end]
@@ -309,73 +350,3 @@ class Trainer:
                 t = memory.tensor(s)
                 t.memory[:] = self.best[end : end + t.nbytes]
                 end += t.nbytes
-
-
-def counts_correct(z: Node | dict, t: Node | dict | None) -> bool:
-    """Whether the largest output is the answer: labels against several outputs of one head."""
-    return isinstance(t, Node) and t.dtype == "i32" and len(z.shape) == 2 and z.shape[1] > 1
-
-
-def measure(sums: State, loss: Node, z: Node, t: Node | None, batch: int) -> Node:
-    """The effect that adds a step's loss (the mean of its batch), correct answers and count to `sums`."""
-    counts = counts_correct(z, t)
-    return ops.metrics(sums, loss, z if counts else None, t if counts else None, batch=batch)
-
-
-def apply_loss(loss, model, z, t, mix: Mix | None = None, head: str = "") -> Node:
-    """The loss as a node; class weights stand in a state of the model, which `write_weights` fills."""
-    if isinstance(loss, MultiTask):
-        if mix:
-            raise UsageError("mixup and cutmix mix the targets of one head; this network has several")
-        return loss(z, t, lambda one, zh, th, name: apply_loss(one, model, zh, th, head=name))
-    extra = {"mix": mix} if mix else {}
-    if weights := getattr(loss, "weights", None):
-        extra["weights"] = model.state(f"loss.weights{head and '.'}{head}", (len(weights),))
-    return loss(z, t, **extra)
-
-
-def write_weights(loss, model) -> None:
-    """Put class weights where the tapes of a loss look for them; others may have run since."""
-    for head, one in (loss.losses if isinstance(loss, MultiTask) else {"": loss}).items():
-        if weights := getattr(one, "weights", None):
-            state = model.state(f"loss.weights{head and '.'}{head}", (len(weights),))
-            model.memory.tensor(state).flat()[:] = array("f", weights)
-
-
-def externals(data: Samples) -> dict[int, Tensor]:
-    """The data bound to the inputs of a tape."""
-    bound = {IMAGES: data.x}
-    if data.rows is not None:
-        bound[ROWS] = data.rows
-    if (y := data.labels if data.labels is not None else data.targets) is not None:
-        bound[LABELS] = y
-    bound.update(enumerate((data.heads or {}).values(), start=LABELS))
-    return bound
-
-
-def data_nodes(data: Samples, batch: int, mean: State, scale: State, classes: int, shards: int,
-               augment: Augment | None = None) -> tuple:
-    """The first instructions of a tape: rows of the step gathered, augmented if asked, and standardised; their labels or
-    targets, a dict of them where the data have several heads; and what mixes rows of targets, if samples are mixed."""
-    shape = (batch, *data.image_shape)
-    rows = Input("rows", (), "i64", ROWS) if data.rows is not None else None
-    images = Input("images", (), data.x.dtype, IMAGES, shards)
-    mix = None
-    if augment:
-        x, mix = augment_nodes(raw_nodes(images, rows, shape), augment, mean, data.x.dtype == "u8")
-        x = ops.standardise(x, mean, scale)
-    else:
-        gather = ops.gather_u8 if data.x.dtype == "u8" else ops.gather_f32
-        x = gather(images, rows, mean, scale, shape=shape)
-
-    def answers(y: Tensor, name: str, external: int, classes: int) -> Node:
-        given = Input(name, (), y.dtype, external, shards)
-        if y.dtype == "u8":
-            return ops.gather_labels(given, rows, shape=(batch,), classes=classes)
-        return ops.gather_targets(given, rows, shape=(batch, *y.shape[1:]))
-
-    if data.heads:
-        return x, {name: answers(y, name, LABELS + i, 256) for i, (name, y) in enumerate(data.heads.items())}, mix
-    y = data.labels if data.labels is not None else data.targets
-    name = "labels" if data.labels is not None else "targets"
-    return x, None if y is None else answers(y, name, LABELS, classes), mix

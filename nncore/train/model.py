@@ -22,14 +22,16 @@ from nncore.tensor import Tensor
 from nncore.train import inference
 from nncore.train.callbacks import as_callback
 from nncore.train.inference import PREDICT_BATCH, default_loss
-from nncore.train.loop import Settings, Trainer, data_nodes
+from nncore.train.loop import Settings, Trainer
 from nncore.train.metrics import Evaluation, confusion
 from nncore.train.samples import Samples, samples
+from nncore.train.steps import data_nodes
+from nncore.train.transfer import Transfer
 
 MODES = ("auto", "global", "feature", "unit", "none")
 
 
-class Model:
+class Model(Transfer):
     """A network from an input to an output connection.
 
     Args: inputs, outputs: connections, or a dict of output connections by name for several heads; seed of the initial
@@ -123,7 +125,7 @@ class Model:
         """Bytes of intermediate values that a prediction over `data` needs; nothing is allocated."""
         batch = min(PREDICT_BATCH, len(data))
         z, *_ = self.graph(Samples(data.x, rows=data.rows), batch, training=False)
-        return compile_tape("plan", batch, [], {"y": ops.flatten(z)}, Layout()).nbytes["work"]
+        return compile_tape("plan", batch, [], z if isinstance(z, dict) else {"y": z}, Layout()).nbytes["work"]
 
     def expect(self, image_shape: tuple) -> None:
         """Raises ShapeError for samples of another shape than the model was made for."""
@@ -140,15 +142,18 @@ class Model:
         return z, t, builder
 
     def prepare(self, data: Samples) -> None:
-        """Build for these samples; fix the standardisation and the classes from them."""
+        """Build for these samples; fix the classes, and the standardisation unless a fit before has, from them."""
         self.build(data.image_shape)
+        self.classes = data.classes or self.classes
+        if self.is_prepared:
+            return
         mode = self.standardise
         if mode == "auto":
             mode = "global" if data.x.dtype == "u8" else "none"
         mean, scale = data.standardisation(mode)
         self.memory.tensor(self.mean).view()[:] = array("f", mean)
         self.memory.tensor(self.scale).view()[:] = array("f", scale)
-        self.classes = data.classes or self.classes
+        self.is_prepared = True
 
     # ---- training -------------------------------------------------------------------------------------------------
 
@@ -158,10 +163,11 @@ class Model:
 
         data: a split, or (x, y) arrays. validation: a share of the training samples in (0, 1) to hold out, a split, or
         (x, y). loss: CrossEntropy for labels, MSE for targets by default. options: penalty (L1, L2), augment (an
-        Augment or its text, as "shift=2,rotate=10": what happens to training samples, never to others), shards, steps
-        (stop after so many), executor, on_progress (called with a Progress ten times a second), profile (print(model.tape)
-        then shows the microseconds of each instruction). Ctrl-C stops within a step, keeps what was learned and sets
-        history.stopped to "interrupted".
+        Augment or its text, as "shift=2,rotate=10": what happens to training samples, never to others), clip (ClipNorm,
+        ClipValue), average (EMA, SWA), shards, steps (stop after so many), executor, on_progress (called with a Progress
+        ten times a second), profile (print(model.tape) then shows the microseconds of each instruction). Ctrl-C stops
+        within a step, keeps what was learned and sets history.stopped to "interrupted". A further fit goes on from the
+        weights, with the standardisation of the first and an optimizer without a past.
         Raises UsageError, ShapeError, DataError; NonFiniteError (naming layer, op, step) after putting back the weights
         of the last good epoch.
         """
@@ -179,12 +185,14 @@ class Model:
         loss = loss or default_loss(found)
         settings = Settings(epochs, batch, optimizer or Adam(), loss, options.pop("penalty", None),
                             options.pop("shards", 1), options.pop("steps", None), self.seed,
-                            _augment(options.pop("augment", None), found))
+                            _augment(options.pop("augment", None), found), options.pop("clip", None),
+                            options.pop("average", None))
         settings.check(len(train))
         self.declare(train.image_shape)
         trainer = Trainer(self, train, settings, held_out, [as_callback(c) for c in callbacks or []], **options)
         trainer.check_memory()
         self.prepare(train)
+        trainer.begin()
         self.tape = trainer.tape
         self.tapes.clear()
         return trainer

@@ -43,7 +43,10 @@ class Samples:
         return n
 
     def select(self, rows) -> Samples:
-        """The samples of an index list (i64), relative to the whole arrays."""
+        """The samples of an index list into these samples, in its order; one may be there more than once."""
+        if self.rows is not None:
+            own = self.rows.flat()
+            rows = [own[r] for r in (rows.flat() if isinstance(rows, Tensor) else rows)]
         return replace(self, rows=rows if isinstance(rows, Tensor) else Tensor((len(rows),), "i64", array("q", rows)))
 
     def label_list(self) -> list[int]:

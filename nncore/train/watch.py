@@ -14,7 +14,7 @@ from nncore.graph.node import Node, Parameter, topological
 from nncore.graph.plan import Layout
 from nncore.graph.tape import Executor, Memory, compile_tape
 from nncore.train.callbacks import Callback
-from nncore.train.loop import externals
+from nncore.train.steps import externals
 
 LARGEST = 256  # samples of the probe
 

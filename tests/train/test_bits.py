@@ -97,7 +97,7 @@ def test_the_twin_runs_the_same_tape_in_double(data):
     """One step on the twin: the float32 loss lies within a few units of the float64 loss."""
     t = trainer("adam", data)
     from nncore.graph.tape import Memory, Position
-    from nncore.train.loop import externals
+    from nncore.train.steps import externals
 
     twin = t.tape.twin()
     assert [i.op for i in twin.instructions] == [i.op for i in t.tape.instructions]

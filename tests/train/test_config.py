@@ -90,8 +90,8 @@ def test_penalties(tmp_path):
 
 
 @pytest.mark.parametrize("text, loss", [
-    ("loss = 'cross-entropy'", "CrossEntropy(reduction='mean')"),
-    ("loss = {name = 'Huber', delta = 2}", "Huber(reduction='mean', delta=2.0)"),
+    ("loss = 'cross-entropy'", "CrossEntropy()"),
+    ("loss = {name = 'Huber', delta = 2}", "Huber(delta=2.0)"),
     ("loss.reduction = 'sum'", "CrossEntropy(reduction='sum')"),
     ("", "None"),
 ])

@@ -8,8 +8,8 @@ from tests.clouds import blobs, small
 
 def test_a_tape_prints_hashes_saves_and_steps(tmp_path):
     from nncore.graph import tapefile
-    from nncore.train.loop import externals
     from nncore.train.samples import samples
+    from nncore.train.steps import externals
 
     model = small()
     trainer = model.trainer(blobs(), epochs=1, batch=32)

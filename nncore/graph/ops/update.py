@@ -1,9 +1,9 @@
-"""Rows of csrc/ops/optimizer.c, schedule.c, init.c and metric.c: updates, initial values, metrics."""
+"""Rows of csrc/ops/optimizer.c, average.c, schedule.c, init.c and metric.c: updates, initial values, metrics."""
 
 from __future__ import annotations
 
 from nncore.graph.node import Op
-from nncore.graph.ops.rules import attributes, nothing
+from nncore.graph.ops.rules import attributes, first, nothing
 
 
 def _update(name: str, mutates: int, flop: int, *scalars: str, **defaults) -> Op:
@@ -22,6 +22,9 @@ adadelta = _update("adadelta", 3, 12, "rho", "eps", rho=0.95, eps=1e-6)
 adam = _update("adam", 3, 12, "beta1", "beta2", "eps", "decay", beta1=0.9, beta2=0.999, eps=1e-8, decay=0.0)
 decay = _update("decay", 1, 1, "zeta", zeta=0.0)
 increment = Op("increment", shape=nothing, mutates=(0,), dims=lambda n: (), flop=lambda n: 0)
+clip = Op("clip", shape=first, defaults={"c": 1.0}, scalars=attributes("c"))
+clip_factor = Op("clip_factor", shape=nothing, defaults={"c": 1.0}, scalars=attributes("c"), dims=lambda n: (), flop=lambda n: 2)
+blend = Op("blend", shape=nothing, mutates=(0,), dims=lambda n: (n.inputs[0].size,), flop=lambda n: 3 * n.inputs[0].size)
 assign = Op("assign", shape=nothing, mutates=(0,), dims=lambda n: (n.inputs[0].size,), flop=lambda n: 0)
 schedule = Op("schedule", shape=lambda n: (1,), dtypes=("f64",), flop=lambda n: 0,
               defaults={"kind": 0, "legs": 0, "values": ()},
