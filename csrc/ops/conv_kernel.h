@@ -19,7 +19,7 @@ typedef struct conv_class {
     int64_t begin, end, t0, t1;
 } conv_class;
 
-enum { CONV_CLASSES = 32, CONV_SHORT = 4 /* fewer pixels in a row make a poor tile */ };
+enum { CONV_CLASSES = 32, CONV_SHORT = (MR + 1) / 2 /* fewer pixels in a row make a poor tile */ };
 
 static inline int64_t conv_ceil(int64_t a, int64_t b) { return a > 0 ? (a + b - 1) / b : -(-a / b); }
 static inline int64_t conv_max(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -155,6 +155,7 @@ typedef struct conv_job {
     int64_t inputs, outputs, R, S, w_tap, w_group, w_in, w_out; /* inputs and outputs of a group */
     int64_t panels;                                             /* of all groups */
     conv_axis h, w_axis;
+    int64_t few; /* so many pixels in a row or column are worth a tile; fewer run through the images */
     int relu, backward;
 } conv_job;
 
@@ -193,18 +194,19 @@ typedef struct conv_steps {
 /* Tiles along `run`, as even as can be, at every place of x and y. */
 static void conv_runs(conv_run o, int nv, conv_steps x, conv_steps y, conv_steps run)
 {
-    int64_t tiles_along = (run.count + MR - 1) / MR;
+    const int64_t parts = (run.count + MR - 1) / MR, low = run.count / parts, more = run.count % parts;
+    const conv_run start = o;
     o.pixel = run.in;
     o.c_pixel = run.out;
-    const conv_run start = o;
     for (int64_t i = 0; i < x.count; i++)
-        for (int64_t j = 0; j < y.count; j++)
-            for (int64_t t = 0; t < tiles_along; t++) {
-                int64_t at = part_begin(run.count, tiles_along, t), mr = part_begin(run.count, tiles_along, t + 1) - at;
-                o.a = start.a + i * x.in + j * y.in + at * run.in;
-                o.c = start.c + i * x.out + j * y.out + at * run.out;
+        for (int64_t j = 0; j < y.count; j++) {
+            o.a = start.a + i * x.in + j * y.in;
+            o.c = start.c + i * x.out + j * y.out;
+            for (int64_t t = 0, mr; t < parts; t++, o.a += mr * run.in, o.c += mr * run.out) {
+                mr = low + (t < more);
                 conv_tiles[nv - 1][mr - 1](&o);
             }
+        }
 }
 
 /* One panel at the places of one class of rows and one of columns, in images [n, end). */
@@ -240,9 +242,9 @@ static void conv_cell(const conv_job *x, const conv_part *part, int64_t panel, c
     conv_steps image = {end - n, x->in_image, x->out_image};
     conv_steps row = {rows->end - rows->begin, h->in_step * x->in_row, h->out_step * x->out_row};
     conv_steps pixel = {columns->end - columns->begin, w->in_step * x->in_pixel, w->out_step * x->out_pixel};
-    if (pixel.count >= CONV_SHORT || (pixel.count >= row.count && pixel.count >= image.count))
+    if (pixel.count >= x->few || (pixel.count >= row.count && pixel.count >= image.count))
         conv_runs(o, (int)nv, image, row, pixel);
-    else if (row.count >= CONV_SHORT || row.count >= image.count)
+    else if (row.count >= x->few || row.count >= image.count)
         conv_runs(o, (int)nv, image, pixel, row);
     else
         conv_runs(o, (int)nv, row, pixel, image);
@@ -261,8 +263,8 @@ static void conv_images(conv_job *x, const conv_part *part, int64_t n, int64_t e
                 for (int64_t p = part->panel; p < part->panel_end; p++)
                     for (int a = 0; a < n_rows; a++)
                         for (int b = 0; b < n_columns; b++) {
-                            int corner = rows[a].end - rows[a].begin < CONV_SHORT &&
-                                         columns[b].end - columns[b].begin < CONV_SHORT;
+                            int corner = rows[a].end - rows[a].begin < x->few &&
+                                         columns[b].end - columns[b].begin < x->few;
                             if (corner && m == end)
                                 conv_cell(x, part, p, &rows[a], &columns[b], n, end);
                             else if (!corner && m < end)
@@ -316,6 +318,7 @@ static void conv_with(conv_job *x, const nn_call *c, const conv_part *part, int6
 /* As many panels of weights at a time as fit the scratch; a panel that does not, tap by tap. */
 static void conv_gather(conv_job *x, const nn_call *c, int64_t rows, int64_t begin, int64_t end)
 {
+    x->few = x->in_image * (int64_t)sizeof(real) % ALIAS ? CONV_SHORT : 2; /* images ALIAS apart share sets of the cache */
     const int64_t room = NN_RANK_NBYTES / (int64_t)sizeof(real), size = conv_max(1, x->R * x->S * x->inputs * NR);
     conv_part part = {.r1 = x->R, .s1 = x->S, .k1 = x->inputs, .first = 1, .last = 1, .panel_size = size,
                       .packed = (const real *)(const void *)c->team->scratch};

@@ -61,7 +61,7 @@ def test_depthwise():
 def test_a_network_there_and_back():
     """conv, tanh, strided conv, transposed conv, dense: second uses of every derivative."""
     x, builder = parameter("x", 2, 6, 6, 1), Builder({}, training=True)
-    layers = [nn.Conv2D(3, 3), nn.Tanh(), nn.Conv2D(4, 3, 2), nn.Tanh(), nn.ConvTranspose2D(2, 3, 2, output_padding=0), nn.Dense(2)]
+    layers = [nn.Conv2D(3, 3), nn.Tanh(), nn.Conv2D(4, 3, 2), nn.Tanh(), nn.ConvTranspose2D(2, 3, 2), nn.Dense(2)]
     z = x
     for i, layer in enumerate(layers):
         builder.layer, builder.number = str(i), i

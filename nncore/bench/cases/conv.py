@@ -35,9 +35,9 @@ BENCH = (
 
 
 def dims(size: tuple[int, ...], last: int = -1) -> tuple[int, ...]:
-    """N H W C R S K P Q sh sw pt pl dh dw G, and act or shards."""
+    """N H W C R S K P Q sh sw pt pl dh dw G, and act or shards. The window may be given in full."""
     N, H, W, C, K, window = size[:6]
-    R, S, sh, sw, top, left, bottom, right, dh, dw, G = WINDOWS[window]
+    R, S, sh, sw, top, left, bottom, right, dh, dw, G = WINDOWS.get(window, window)
     P, Q = (H + top + bottom - dh * (R - 1) - 1) // sh + 1, (W + left + right - dw * (S - 1) - 1) // sw + 1
     return (N, H, W, C, R, S, K, P, Q, sh, sw, top, left, dh, dw, G, last)
 
