@@ -147,12 +147,23 @@ V_INLINE void s16_fma_n(vsum16 *s, const real *a, const real *b, int64_t n)
     }
 }
 
-/* The tree: lane i + lane i + 8, then + 4, + 2, + 1. */
+/* The tree: lane i + lane i + 8, then + 4, + 2, + 1. The float levels of x86 keep it in registers: the same additions. */
 V_INLINE real s16_total(const vsum16 *s)
 {
+#if (defined(NN_ISA_AVX512) || defined(NN_ISA_AVX2)) && !NN_REAL_IS_DOUBLE
+#if defined(NN_ISA_AVX512)
+    __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(s->v[0]), _mm512_extractf32x8_ps(s->v[0], 1));
+#else
+    __m256 eight = _mm256_add_ps(s->v[0], s->v[1]);
+#endif
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+#else
     real lane[16];
     for (int b = 0; b < V_BLOCKS; b++) v_store(lane + b * VW, s->v[b]);
     for (int half = 8; half > 0; half /= 2)
         for (int i = 0; i < half; i++) lane[i] = lane[i] + lane[i + half];
     return lane[0];
+#endif
 }
