@@ -26,6 +26,7 @@ _HOMES = {
     "nncore.optim.regularizers": "L1 L2",
     "nncore.optim.schedules": "Constant Cosine Exponential OneCycle Piecewise Power",
     "nncore.tensor": "Tensor",
+    "nncore.train.augmentation": "augmented",
     "nncore.train.callbacks": "Callback EarlyStopping",
     "nncore.train.model": "Model Sequential load",
 }

@@ -28,7 +28,7 @@ def export_program(trainer: Trainer, path: str | os.PathLike) -> None:
     """Write the tapes and settings of a training that has not begun, atomically.
 
     Run on the same samples it reaches the same `weights_sha256`. Raises UsageError for what C cannot do alone: samples
-    that are not bytes with labels, held-out rows, callbacks; LimitError if the file cannot be written.
+    that are not bytes with labels, held-out rows, callbacks, class weights; LimitError if the file cannot be written.
     """
     data, settings, model = trainer.data, trainer.settings, trainer.model
     if data.x.dtype != "u8" or data.labels is None:
@@ -37,6 +37,8 @@ def export_program(trainer: Trainer, path: str | os.PathLike) -> None:
         raise UsageError("export_program: held-out rows are not in the program; leave out `validation` or give it as data")
     if trainer.callbacks:
         raise UsageError("export_program: callbacks are Python; a program cannot call them")
+    if getattr(settings.loss, "weights", None):
+        raise UsageError("export_program: class weights are not in the program; leave out `weights`")
     notes = {
         "seed": settings.seed, "epochs": settings.epochs, "batch": settings.batch, "samples": len(data),
         "steps": settings.steps or trainer.total_steps, "features": data.features,
@@ -52,5 +54,5 @@ def export_program(trainer: Trainer, path: str | os.PathLike) -> None:
 
 def _predict(model, data: Samples, batch: int) -> Tape:
     """Classes of a batch of images."""
-    z, _ = model.graph(Samples(data.x, classes=data.classes), batch, training=False)
+    z, *_ = model.graph(Samples(data.x, classes=data.classes), batch, training=False)
     return compile_tape(f"{model.name}/predict", batch, [], {"y": ops.argmax(ops.flatten(z))}, model.layout)
