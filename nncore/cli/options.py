@@ -77,13 +77,6 @@ def _math(_, __, value: str) -> str:
     return value
 
 
-def _augment(_, __, value: str) -> str:
-    from nncore.data.augment import Augment
-
-    Augment.parse(value)  # what "default" means is known with the data
-    return value
-
-
 def _model(_, __, value: str) -> str:
     if value not in MODELS:
         raise suggest("model", value, MODELS)
@@ -108,9 +101,6 @@ batch_option = click.option("--batch", type=click.IntRange(1), metavar="N", defa
                             help="Samples per step.")
 seed_option = click.option("--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", default=0, show_default=True,
                            help="Initial weights, shuffles and splits follow from it.")
-augment_option = click.option("--augment", metavar="TEXT", default="none", show_default=True, callback=_augment,
-                              help="What happens to training images: none, one-pixel, shift, affine, elastic, flip-crop, "
-                                   "default (for the data set), or settings like shift=2,rotate=10,mixup=0.2.")
 threads_option = click.option("--threads", type=click.IntRange(1, 64), metavar="N",
                               help="Threads; default NNCORE_THREADS or all processors. Changes no bit of the result.")
 isa_option = click.option("--isa", metavar="NAME",

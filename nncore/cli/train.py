@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +29,7 @@ _FREE = {"resume", "steps", "threads", "isa", "quiet", "as_json", "predictions"}
               help="Share of the training set that is held out and measured after each epoch.")
 @click.option("--patience", type=click.IntRange(1), metavar="N",
               help="Stop after N epochs without a better validation loss; the best weights win. Needs --validation.")
-@o.options(o.augment_option, o.threshold_option, o.out_option)
+@o.options(o.threshold_option, o.out_option)
 @click.option("--predictions", type=click.Path(), metavar="DIR",
               help="Copy the two prediction files there too, over older ones.")
 @o.options(o.resume_option, o.json_option, o.quiet_option)
@@ -108,9 +107,8 @@ class Training:
         if threshold is None:
             threshold = o.THRESHOLDS.get(set_name(given["data"], self.data.name))
         keys = ("model", "hidden", "epochs", "batch", "lr", "seed", "math", "shards", "validation", "patience")
-        augment = _resolved(given["augment"], set_name(given["data"], self.data.name))
         self.config = RunConfig(data=_lasting(given["data"], self.data), threshold=threshold, version=__version__,
-                                augment=augment, **{k: given[k] for k in keys})
+                                **{k: given[k] for k in keys})
         self._prepare(lambda: RunFolder.create(given["out"], self.config, self.data.name))
 
     def resume(self, run: str, said: dict) -> None:
@@ -129,8 +127,6 @@ class Training:
             same = os.path.realpath(value) == os.path.realpath(fixed) if key == "out" else value == fixed
             if key == "data":
                 same = same or os.path.abspath(value) == fixed
-            if key == "augment":
-                same = _resolved(value, set_name(config.data, os.path.basename(config.data))) == fixed
             if not same:
                 raise UsageError(f"--{key} {_shown(value)} contradicts the run in {run}, which has {_shown(fixed)}: a "
                                  f"resumed run keeps its settings; leave --{key} out, or start a new run")
@@ -167,11 +163,7 @@ class Training:
         self.begun = time.monotonic()
         self.progress = training_progress(self.config.epochs, self.quiet)
         keepers = StopKeeper(None), EpochKeeper(None)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            self.trainer = trainer = make_trainer(self.config, self.data, keepers, steps=self.steps, executor=self.executor)
-        for warning in caught:
-            say(f"nncore: {warning.message}")
+        self.trainer = trainer = make_trainer(self.config, self.data, keepers, steps=self.steps, executor=self.executor)
         self.model = model = trainer.model
         trainer.on_progress = self._on_progress
         trainer.callbacks.append(self)
@@ -336,13 +328,6 @@ def set_name(asked: str, name: str) -> str:
         for path in folder.glob("*_train_vectors.csv"):
             return known.get(path.name.removesuffix("_train_vectors.csv"), name)
     return name
-
-
-def _resolved(augment: str, dataset: str) -> str:
-    """The settings in full: a name's, or the data set's default."""
-    from nncore.data.augment import Augment
-
-    return str(Augment.parse(augment, dataset))
 
 
 def _if_there(path: str | None) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from array import array
 from collections.abc import Callable
 
@@ -13,20 +12,10 @@ from nncore.graph.node import Input, Node, State
 from nncore.graph.plan import Layout
 from nncore.graph.tape import Executor, Memory, Position, compile_tape
 from nncore.tensor import Tensor
-from nncore.train.samples import Samples, samples
+from nncore.train.samples import samples
 
 Mix = Callable[[Node], Node]
-__all__ = ["augment_nodes", "augment_settings", "augmented", "raw_nodes"]
-
-
-def augment_settings(given: Augment | str | None, data: Samples) -> Augment | None:
-    """What `fit` was given, with a warning where it would destroy labels; None if there is nothing to do. Raises UsageError."""
-    found = Augment.parse(given) if isinstance(given, str) else given
-    if found is not None and not isinstance(found, Augment):
-        raise UsageError(f"augment takes an Augment or its text, got {given!r}")
-    if found and (caution := found.caution(data.mirror_safe)):
-        warnings.warn(caution, UserWarning, stacklevel=4)
-    return found or None
+__all__ = ["augment_nodes", "augmented", "raw_nodes"]
 
 
 def augment_nodes(x: Node, a: Augment, mean: Node, byte: bool) -> tuple[Node, Mix | None]:

@@ -19,7 +19,6 @@ from nncore.graph.tape import Executor, Memory, Position, Tape, compile_tape
 from nncore.nn.base import Builder, Connection, Input, Layer
 from nncore.nn.losses import MSE, CrossEntropy, Loss
 from nncore.tensor import Tensor
-from nncore.train.augmentation import augment_settings
 from nncore.train.loop import Settings, Trainer, apply_loss, data_nodes, externals, measure, write_weights
 from nncore.train.metrics import Evaluation, confusion
 from nncore.train.samples import Samples, samples
@@ -160,7 +159,7 @@ class Model:
         loss = loss or _default_loss(found)
         settings = Settings(epochs, batch, optimizer or Adam(), loss, options.pop("penalty", None),
                             options.pop("shards", 1), options.pop("steps", None), self.seed,
-                            augment_settings(options.pop("augment", None), found))
+                            _augment(options.pop("augment", None), found))
         settings.check(len(train))
         self.prepare(train)
         trainer = Trainer(self, train, settings, held_out, list(callbacks or []), **options)
@@ -376,6 +375,18 @@ def _layers(inputs: Connection, outputs: Connection) -> tuple[list[Layer], list[
 def _probabilities(z: Node) -> Node:
     # A network that ends in Softmax gives probabilities already.
     return z if z.op is ops.softmax else ops.softmax(z)
+
+
+def _augment(given: Augment | str | None, data: Samples) -> Augment | None:
+    """The settings, with a warning where they would destroy labels; None for nothing to do."""
+    found = Augment.parse(given) if isinstance(given, str) else given
+    if found is not None and not isinstance(found, Augment):
+        raise UsageError(f"augment takes an Augment or its text, got {given!r}")
+    if found and (caution := found.caution(data.mirror_safe)):
+        import warnings
+
+        warnings.warn(caution, UserWarning, stacklevel=4)
+    return found or None
 
 
 def _default_loss(data: Samples) -> Loss:

@@ -23,7 +23,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from nncore._ffi import lib
-from nncore.data.augment import Augment
 from nncore.errors import DataError, LimitError, NNError, UsageError
 from nncore.files import reading, write_atomic, writing
 from nncore.nn.layers import Dense, ReLU
@@ -57,7 +56,6 @@ class RunConfig:
     seed: int = 0
     math: str = "f32"
     shards: int = 1
-    augment: str = "none"
     validation: float | None = None
     patience: int | None = None
     threshold: float | None = None
@@ -93,8 +91,7 @@ def read_config(path: str | os.PathLike) -> RunConfig:
         if unknown := set(table) - {f.name for f in fields(RunConfig)}:
             raise DataError(f"{path}: unknown key {min(unknown)}; it was written by another version or by hand")
         found = msgspec.convert(table, RunConfig)
-        Augment.parse(found.augment)
-    except (ValueError, RecursionError, UsageError, msgspec.ValidationError) as e:
+    except (ValueError, RecursionError, msgspec.ValidationError) as e:
         raise DataError(f"{path}: not the settings of a run: {e}") from None
     if found.model not in MODELS or found.math != "f32":
         raise DataError(f"{path}: model {found.model!r} in math mode {found.math!r} is not one that this nncore knows")
@@ -137,7 +134,7 @@ def make_trainer(config: RunConfig, data, callbacks: tuple[Callback, Callback], 
     between = [EarlyStopping("val_loss", config.patience)] if config.patience else []
     return model.trainer(data.train, config.epochs, config.batch, Adam(OneCycle(config.lr)),
                          validation=config.validation, callbacks=[first, *between, last], shards=config.shards,
-                         augment=config.augment, **options)
+                         **options)
 
 
 def _check_memory(config: RunConfig, features: int, classes: int) -> None:

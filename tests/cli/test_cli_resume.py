@@ -46,36 +46,6 @@ def test_several_stops_on_other_levels_and_threads(inside, tiny, straight):
     assert inside("train", "--resume", "r", "--quiet", "--json").json["weights_sha256"] == straight["weights_sha256"]
 
 
-def test_resume_with_augmentation(inside, tiny, tmp_path):
-    """The settings are kept in full; the same name is no contradiction, another is."""
-    settings = ("--data", tiny, *SETTINGS, "--augment", "affine,mixup=0.2,elastic=20:4")
-    straight = inside("train", *settings, "--out", "straight").json["weights_sha256"]
-    inside("train", *settings, "--steps", 13, "--threads", 1, "--out", "r")
-    text = (tmp_path / "r" / "config.toml").read_text()
-    assert 'augment = "shift=1,rotate=10,scale=0.1,shear=5,elastic=20:4,mixup=0.2"' in text
-    done = inside("train", "--resume", "r", "--augment", "affine", "--quiet")
-    assert done.code == 2 and "--augment affine contradicts the run in r" in done.err
-    then = inside("train", "--resume", "r", "--augment", "affine,elastic=20:4,mixup=0.2", "--threads", 2, "--quiet", "--json")
-    assert then.json["weights_sha256"] == straight
-    plain = inside("train", "--data", tiny, *SETTINGS, "--out", "plain").json["weights_sha256"]
-    assert plain != straight and 'augment = "none"' in (tmp_path / "plain" / "config.toml").read_text()
-    (tmp_path / "r" / "config.toml").write_text(text.replace("shift=1", "blur=1"))
-    done = inside("train", "--resume", "r")
-    assert done.code == 3 and "config.toml: not the settings of a run: augment: unknown 'blur=1'" in done.err
-
-
-def test_a_default_of_the_data_set_and_a_doubtful_mirror(inside, tmp_path, monkeypatch):
-    from nncore.data import glyphs as make
-
-    monkeypatch.setattr(sys.modules["nncore.data.glyphs"], "glyphs", lambda: make(300, 100))
-    options = ("--data", "glyphs", "--epochs", 1, "--hidden", 4, "--quiet")
-    done = inside("train", *options, "--augment", "default,flip", "--out", "r")
-    assert "elastic=36:6" in (tmp_path / "r" / "config.toml").read_text()
-    assert done.err.count("leave flip out") == 1 and "UserWarning" not in done.err
-    assert inside("train", "--resume", "r", "--augment", "default", "--quiet").code == 2
-    assert inside("train", "--resume", "r", "--augment", "default,flip", "--quiet").code == 1  # below the threshold
-
-
 def test_resume_with_validation_and_patience(inside, tiny, tmp_path):
     settings = ("--epochs", 40, "--hidden", 16, "--batch", 64, "--lr", "0.03", "--validation", 0.2, "--patience", 2,
                 "--quiet", "--json", "--data", tiny)
