@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 # millisecond, and a program pays for what it uses.
 _HOMES = {
     "nncore.data.augment": "Augment",
+    "nncore.train.augmentation": "augmented",
     "nncore.errors": "DataError GraphError Interrupted IsaError LimitError NNError NonFiniteError ShapeError UsageError",
     "nncore.graph.tape": "Executor",
     "nncore.nn.base": "Input",

@@ -67,11 +67,15 @@ def network(name: str):
     if name == "adam":
         return nn.Sequential([nn.Dense(40), nn.ReLU(), nn.Dropout(0.2), nn.Dense(10)], seed=3), {
             "epochs": 2, "batch": 50, "optimizer": nn.Adam(nn.OneCycle(3e-3))}
+    if name == "augmented":
+        return nn.Sequential([nn.Dense(24), nn.ReLU(), nn.Dense(10)], seed=4), {
+            "epochs": 2, "batch": 53, "optimizer": nn.Adam(3e-3), "loss": nn.CrossEntropy(smoothing=0.1),
+            "augment": "affine,elastic=20:4,noise=0.01,mixup=0.2"}
     return nn.Sequential([nn.Dense(24), nn.Tanh(), nn.Dense(10, bias=False)], seed=5, standardise=name), {
         "epochs": 3, "batch": 53, "steps": 17, "optimizer": nn.Momentum(0.05, 0.9), "penalty": nn.L2(1e-4)}
 
 
-@pytest.fixture(scope="module", params=["adam", "feature", "unit"])
+@pytest.fixture(scope="module", params=["adam", "feature", "unit", "augmented"])
 def trained(request, tmp_path_factory):
     """(arguments of the C program, weights_sha256, accuracy) of a training that Python has done."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -130,7 +134,8 @@ def test_c_names_what_is_wrong(trained, tmp_path):
 def test_export_refuses_what_c_cannot_do(tmp_path):
     data = nn.data.glyphs(60, 10)
     model = nn.Sequential([nn.Dense(10)])
-    for options, word in [({"validation": 0.5}, "rows"), ({"callbacks": [nn.EarlyStopping()]}, "callbacks")]:
+    for options, word in [({"validation": 0.5}, "rows"), ({"callbacks": [nn.EarlyStopping()]}, "callbacks"),
+                          ({"loss": nn.CrossEntropy(weights=[1.0] * 10)}, "weights")]:
         with pytest.raises(UsageError, match=word):
             export_program(model.trainer(data.train, epochs=1, batch=10, **options), tmp_path / "x")
 

@@ -35,8 +35,9 @@ class Augment:
     elastic    (alpha, sigma) of an elastic distortion (Simard, Steinkraus, Platt 2003; Ciresan et al. 2010: 36 and 6)
 
     Values, in this order:
-    erase      probability that a rectangle is erased (Zhong et al. 2017), its share of the image within erase_area, its aspect
-               ratio within [erase_aspect, 1 / erase_aspect], log-uniform; fill "zero", "noise" or "mean", what standardisation subtracts
+    erase      probability that a rectangle is erased (Zhong et al. 2020), its share of the image within erase_area, its aspect
+               ratio within [erase_aspect, 1 / erase_aspect], log-uniform; fill "zero", "noise", or "mean": what
+               standardisation subtracts
     noise      deviation of Gaussian noise, 1 being the whole range of a byte (255), or 1 for samples of floats. Not clipped
     mixup      alpha: a sample and its label mixed with another of the batch, shares by Beta(alpha, alpha), the larger one
                its own (Zhang et al. 2018)
@@ -206,4 +207,6 @@ def _value(key: str, text: str, item: str):
 def _text(value) -> str:
     if isinstance(value, tuple):
         return ":".join(map(_text, value))
-    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, str) else f"{value!r}"
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value).lower()

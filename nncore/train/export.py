@@ -29,7 +29,7 @@ def export_program(trainer: Trainer, path: str | os.PathLike) -> None:
     """Write the tapes and settings of a training that has not begun, atomically.
 
     Run on the same samples it reaches the same `weights_sha256`. Raises UsageError for what C cannot do alone: samples
-    that are not bytes with labels, held-out rows, callbacks; LimitError if the file cannot be written.
+    that are not bytes with labels, held-out rows, callbacks, class weights; LimitError if the file cannot be written.
     """
     data, settings, model = trainer.data, trainer.settings, trainer.model
     if data.x.dtype != "u8" or data.labels is None:
@@ -40,6 +40,8 @@ def export_program(trainer: Trainer, path: str | os.PathLike) -> None:
         raise UsageError("export_program: averaged weights are put in place by Python; leave out `average`")
     if trainer.callbacks:
         raise UsageError("export_program: callbacks are Python; a program cannot call them")
+    if getattr(settings.loss, "weights", None):
+        raise UsageError("export_program: class weights are not in the program; leave out `weights`")
     notes = {
         "seed": settings.seed, "epochs": settings.epochs, "batch": settings.batch, "samples": len(data),
         "steps": settings.steps or trainer.total_steps, "features": data.features,
