@@ -46,7 +46,6 @@ size: ## lines per folder
 clean: ## remove .venv and all that was built; runs/ stays
 	@rm -rf .venv .venv-3.* build csrc/build *.egg-info nncore/*.so .pytest_cache .ruff_cache .hypothesis
 	@find nncore tests examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
-
 $(VENV)/built: $(SOURCES)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	    $(call stop,Python 3.10 or later is needed: make PYTHON=python3.12 ...)
@@ -56,8 +55,6 @@ $(VENV)/built: $(SOURCES)
 	    echo "nncore: venv is missing. Debian and Ubuntu: apt install python3-venv python3-dev" >&2; exit 1; }
 	@echo "building nncore ..." >&2; $(PIP) -e . || $(call stop,the build failed; what pip says is above)
 	@$(PY) -m compileall -q nncore; touch $@
-$(VENV)/dev: $(VENV)/built
-	@$(PIP) -e '.[dev]' && touch $@
-$(VENV)/report: $(VENV)/built
-	@$(PIP) -e '.[report]' && touch $@
+$(VENV)/dev $(VENV)/report: $(VENV)/built
+	@$(PIP) -e '.[$(@F)]' && touch $@
 .PHONY: help build train test score predict report bench test-san test-exhaustive test-matrix lint size clean

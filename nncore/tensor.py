@@ -120,6 +120,13 @@ class Tensor:
     def __repr__(self) -> str:
         return f"Tensor(shape={self.shape}, dtype={self.dtype!r})"
 
+    def _repr_html_(self) -> str | None:
+        if self.dtype != "u8":
+            return None
+        from nncore.report import notebook
+
+        return notebook.images(self.shape, self.memory)
+
     if hasattr(memoryview, "__buffer__"):  # Python >= 3.12 (PEP 688)
 
         def __buffer__(self, flags: int) -> memoryview:

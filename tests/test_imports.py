@@ -27,6 +27,9 @@ ALLOWED["__main__"] = {"cli"}
 # The package's own names (nncore.__version__, nn.Adam) are for those above all parts.
 TOP = {"cli", "__main__", "lab", "assign", "bench"}
 
+# What Jupyter calls: the one place where lower parts may import the report.
+SHOWING = ("_repr_html_", "_repr_svg_")
+
 FILES = sorted(p for p in PACKAGE.rglob("*.py"))
 
 
@@ -37,7 +40,11 @@ def part_of(path: Path) -> str:
 def imports(path: Path) -> list[tuple[int, str]]:
     """(line, module) of every import, also inside functions; `from nncore import data` counts as nncore.data."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    showing = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) and f.name in SHOWING for n in ast.walk(f)}
+    for node in ast.walk(tree):
+        if id(node) in showing and isinstance(node, ast.ImportFrom) and node.module == "nncore.report":
+            continue
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

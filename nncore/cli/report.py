@@ -152,7 +152,7 @@ def _table(found: dict) -> str:
     for key, title, _ in FIGURES:
         cells = [shown_figure(key, r["figures"]).replace("\u202f", " ") for r in found["runs"]]
         best = found["best"][key]
-        rows.append((title, *(f"{c} *" if i == best else f"{c}  " if best is not None else c for i, c in enumerate(cells))))
+        rows.append((title, *(f"* {c}" if i == best else c for i, c in enumerate(cells))))
     rows.append(("weights", *((r["weights_sha256"] or "\u2013")[:12] for r in found["runs"])))
     return table(rows, right=tuple(range(1, len(found["runs"]) + 1)))
 

@@ -15,7 +15,7 @@ from nncore.cli import options as o
 from nncore.cli.output import emit, say
 from nncore.cli.progress import download_progress, training_progress
 from nncore.cli.settings import contradiction, overrides, said, settings_options
-from nncore.errors import DataError, NonFiniteError, UsageError
+from nncore.errors import DataError, NNError, NonFiniteError, UsageError
 
 DATA, FALLBACK = "fashion-mnist", "glyphs"  # what is taken when nothing is asked for, and when that cannot be had
 
@@ -26,6 +26,7 @@ DATA, FALLBACK = "fashion-mnist", "glyphs"  # what is taken when nothing is aske
 @o.options(o.out_option)
 @click.option("--predictions", type=click.Path(), metavar="DIR",
               help="Copy the two prediction files there too, over older ones.")
+@click.option("--report", is_flag=True, help="Write report.html into the run folder, as nncore report does.")
 @o.options(o.resume_option, o.json_option, o.quiet_option)
 @click.pass_context
 def train(context: click.Context, file: str | None, **given) -> int:
@@ -47,7 +48,11 @@ def train(context: click.Context, file: str | None, **given) -> int:
     """
     started = process_start()
     training = Training(given["steps"], given["threads"], given["isa"], given["as_json"], given["quiet"],
-                        given["predictions"], started)
+                        given["predictions"], started, given["report"])
+    if given["report"]:
+        from nncore.report import require
+
+        require()
     if given["predictions"] is not None and not os.path.isdir(given["predictions"]):
         raise UsageError(f"--predictions {given['predictions']}: no such folder")
     options = said(context, given)
@@ -83,6 +88,7 @@ class Training:
     quiet: bool
     predictions: str | None
     started: float
+    report: bool = False
 
     # ---- settings and data ----------------------------------------------------------------------------------------
 
@@ -204,6 +210,8 @@ class Training:
         result = self._result(scores, paths, digest)
         self.folder.put_result(result)
         self.folder.writer.wait()
+        if self.report:
+            self._report(result)
         if self.as_json:
             emit(result)
         else:
@@ -211,6 +219,16 @@ class Training:
         if self.folder.writer.failures:
             raise self.folder.writer.failures[0]
         return 1 if result["verdict"] == "BELOW_THRESHOLD" else 0
+
+    def _report(self, result: dict) -> None:
+        """The page about this run; what keeps it from being written is raised when all else is done."""
+        from nncore.cli.report import look, write_report
+
+        try:
+            notes = look(self.folder.path, 0, self.executor, data=self.data)
+            result["report"] = write_report(self.folder.path, notes=notes)
+        except NNError as e:
+            self.folder.writer.failures.append(e)
 
     def _train(self) -> None:
         self.stopping, self.warned = False, False
@@ -325,6 +343,8 @@ class Training:
             print(f"stopped at step {t.position.step:,} of {t.total_steps:,}: {why}")
         for part in scores:
             print(f"{part:5}  {scores[part]}")
+        if "report" in result:
+            print(f"report {result['report']}")
         print(f"run    {result['run']}  ({s['total']:.2f} s: load {s['load']:.2f}, train {s['train']:.2f}, predict "
               f"{s['predict']:.2f}; plan: {result['plan_bytes'] / 1e6:.1f} MB)")
 

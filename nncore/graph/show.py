@@ -10,9 +10,23 @@ from nncore.graph.tape import Instruction, Tape
 
 def show(tape: Tape) -> str:
     """Header line and one line per instruction; microseconds are shown after a profiled run."""
-    names = [b.name for b in tape.buffers]
-    head = (f"tape {tape.name}  batch {tape.batch}  {tape.real} (numerics {lib.NN_NUMERICS_ID})  sha256 {tape.sha256[:12]}...  "
+    rows = table(tape)
+    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
+    right = (0, 5, 6, 7)
+    lines = ["  ".join(t.rjust(w) if c in right else t.ljust(w) for c, (t, w) in enumerate(zip(row, widths, strict=True)))
+             for row in rows]
+    return "\n".join([header(tape), *(line.rstrip() for line in lines)])
+
+
+def header(tape: Tape) -> str:
+    """What the tape is, in a line."""
+    return (f"tape {tape.name}  batch {tape.batch}  {tape.real} (numerics {lib.NN_NUMERICS_ID})  sha256 {tape.sha256[:12]}...  "
             f"arena {tape.nbytes['work'] / 1e6:.2f} MB  parameters {_parameters(tape):,}  {tape.flop / 1e6:.1f} MFLOP/step")
+
+
+def table(tape: Tape) -> list[tuple[str, ...]]:
+    """The columns' names, then a row per instruction."""
+    names = [b.name for b in tape.buffers]
     rows = [("#", "instruction", "writes", "reads", "shape", "MFLOP", "kB", "us")]
     for n, i in enumerate(tape.instructions):
         written = set(range(i.n_outputs)) or _mutated(i)
@@ -21,11 +35,7 @@ def show(tape: Tape) -> str:
         rows.append((str(n), f"{i.op} {i.note}".strip(), " ".join(x for k, x in given if k in written),
                      " ".join(x for k, x in given if k not in written), _shape(tape, i), f"{i.flop / 1e6:.1f}",
                      f"{tape.nbytes_of(i) / 1e3:.0f}", micro))
-    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
-    right = (0, 5, 6, 7)
-    lines = ["  ".join(t.rjust(w) if c in right else t.ljust(w) for c, (t, w) in enumerate(zip(row, widths, strict=True)))
-             for row in rows]
-    return "\n".join([head, *(line.rstrip() for line in lines)])
+    return rows
 
 
 def _mutated(i: Instruction) -> set[int]:

@@ -101,6 +101,13 @@ class Tape:
 
         return show(self)
 
+    def _repr_html_(self) -> str | None:
+        from nncore.graph.show import header, table
+        from nncore.report import notebook
+
+        head, *rows = table(self)
+        return notebook.table(header(self), list(head), rows, left=(1, 2, 3))
+
     def cdata(self):
         """The nn_tape struct; it keeps what it points at alive."""
         if not hasattr(self, "_cdata"):

@@ -14,7 +14,7 @@ _PASSIVE = {"fingerprint", "version"}
 FIGURES = (("test_accuracy", "test accuracy", True), ("train_accuracy", "training accuracy", True),
            ("best_val_accuracy", "best validation accuracy", True), ("val_loss", "validation loss, at its best", False),
            ("loss", "training loss, last epoch", False), ("epochs_done", "epochs done", None), ("parameters", "parameters", None),
-           ("seconds", "seconds of training", False), ("images_per_s", "images per second", True))
+           ("seconds", "time of training", None), ("images_per_s", "images per second", None))
 
 
 def compare(runs: list[Run]) -> dict:
@@ -32,7 +32,9 @@ def compare(runs: list[Run]) -> dict:
     keys = dict.fromkeys(k for run in runs for k in run.config)
     settings = {k: [run.config.get(k) for run in runs] for k in keys if k not in _PASSIVE}
     differing = {k: v for k, v in settings.items() if any(x != v[0] for x in v[1:])}
-    data = {run.config.get("fingerprint") for run in runs}
+    # The fingerprint holds the mean of the samples that were trained on: it says the same only for the same validation.
+    same = ["data", "fingerprint"] if "validation" not in differing else ["data"]
+    data = {tuple(str(run.config.get(k)) for k in same) for run in runs}
     return {"schema": SCHEMA, "runs": entries, "settings": differing, "same_data": len(data) == 1,
             "best": {key: _best([e["figures"][key] for e in entries], more) for key, _, more in FIGURES}}
 

@@ -289,8 +289,9 @@ def _weights(insight: dict) -> dict | None:
         return None
     n, h, w, c = found["images"]["shape"]
     columns = _columns(n)
-    uri, width, _ = png.sheet(found["images"], columns, "diverging" if c == 1 else None)
-    return {"uri": uri, "width": width * max(1, min(round(44 / h), 1150 // width)), "units": found["units"], "shown": n,
+    zoom = max(1, min(round(44 / h), (1150 // columns - 2) // w))
+    uri, width, _ = png.sheet(found["images"], columns, "diverging" if c == 1 else None, zoom=zoom)
+    return {"uri": uri, "width": width, "units": found["units"], "shown": n,
             "scale": found["scale"], "kind": found["kind"], "window": f"{h} \u00d7 {w}", "layer": harmless(found["layer"]),
             "colour": c == 3}
 
@@ -310,10 +311,10 @@ def _maps(insight: dict) -> dict | None:
     steps = []
     for layer in found["layers"]:
         n, h, w, _ = layer["images"]["shape"]
-        uri, width, _ = png.sheet(layer["images"], 8, "sequential", ground=0)
-        scale = max(1, min(round((44 if n > 1 else 130) / max(h, w)), 24))
+        zoom = max(1, min(round((44 if n > 1 else 130) / max(h, w)), 24))
+        uri, width, _ = png.sheet(layer["images"], 8, "sequential", ground=0, zoom=zoom)
         steps.append({"name": harmless(layer["name"]), "shape": layer["shape"], "low": layer["low"], "high": layer["high"],
-                      "uri": uri, "width": width * scale, "shown": n, "whole": layer["shape"][-1] if n > 1 else n})
+                      "uri": uri, "width": width, "shown": n, "whole": layer["shape"][-1] if n > 1 else n})
     names = [harmless(n) for n in insight.get("classes", [])]
     true = found.get("true")
     chances = found.get("probabilities") or []

@@ -65,17 +65,20 @@ def each(images: dict, palette: str | None = None) -> list[str]:
     return [uri(png(w, h, c, data[i * size : (i + 1) * size], palette)) for i in range(n)]
 
 
-def sheet(images: dict, columns: int, palette: str | None = None, gap: int = 1, ground: int = 128) -> tuple[str, int, int]:
-    """(data URI, width, height) of all pictures in one, row by row, `gap` pixels of `ground` between them."""
+def sheet(images: dict, columns: int, palette: str | None = None, ground: int = 128, zoom: int = 1) -> tuple[str, int, int]:
+    """(data URI, width, height) of all pictures in one, row by row; every pixel `zoom` wide, thin lines of `ground` between."""
     (n, h, w, c), data = unpack(images)
-    columns = min(columns, n)
-    rows = ceil(n / columns)
-    width, height = columns * (w + gap) - gap, rows * (h + gap) - gap
+    columns, gap = max(1, min(columns, n)), 1 if zoom < 3 else 2
+    rows, wide, high = ceil(n / columns), w * zoom + gap, h * zoom + gap
+    width, height = columns * wide - gap, rows * high - gap
     canvas = bytearray([ground]) * (width * height * c)
     for i in range(n):
-        top, left = i // columns * (h + gap), i % columns * (w + gap)
+        top, left = i // columns * high, i % columns * wide
         for y in range(h):
-            start = ((top + y) * width + left) * c
-            source = (i * h + y) * w * c
-            canvas[start : start + w * c] = data[source : source + w * c]
+            row = data[(i * h + y) * w * c : (i * h + y + 1) * w * c]
+            if zoom > 1:
+                row = b"".join(row[x : x + c] * zoom for x in range(0, len(row), c))
+            for line in range(zoom):
+                start = ((top + y * zoom + line) * width + left) * c
+                canvas[start : start + len(row)] = row
     return uri(png(width, height, c, bytes(canvas), palette)), width, height

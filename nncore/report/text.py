@@ -47,10 +47,10 @@ def seconds(value) -> str:
 
 
 def micro(value) -> str:
-    """Microseconds with three digits."""
+    """Microseconds, as many places as they deserve."""
     if number(value) is None:
         return NONE
-    return f"{value:,.0f}".replace(",", "\u202f") if value >= 100 else f"{value:.3g}"
+    return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f}".replace(",", "\u202f")
 
 
 def shape(value) -> str:

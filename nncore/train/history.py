@@ -19,6 +19,11 @@ class History(list):
         """One figure over all epochs."""
         return [record.get(name) for record in self]
 
+    def _repr_html_(self) -> str | None:
+        from nncore.report import notebook
+
+        return notebook.history(self, self.stopped)
+
 
 def clean(value):
     """A value as JSON may hold it: a non-finite number is null."""

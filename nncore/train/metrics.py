@@ -28,6 +28,11 @@ class Evaluation:
             return f"loss {self.loss:.4f} over {self.n:,} samples"
         return f"accuracy {self.accuracy:.2%} +- {self.standard_error:.2%}, loss {self.loss:.4f} over {self.n:,} samples"
 
+    def _repr_html_(self) -> str | None:
+        from nncore.report import notebook
+
+        return notebook.evaluation(self.n, self.loss, self.accuracy, self.standard_error)
+
 
 def standard_error(p: float, n: int) -> float:
     """Standard error of a share p counted over n: sqrt(p (1 - p) / n)."""

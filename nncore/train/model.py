@@ -311,6 +311,12 @@ class Model(Transfer):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.layers!r}, seed={self.seed})"
 
+    def _repr_html_(self) -> str | None:
+        from nncore.report import notebook
+        from nncore.train.insight import describe
+
+        return notebook.model(self.name, describe(self) if self._memory else [])
+
 
 class Sequential(Model):
     """Layers one after the other: an ordered list *is* the model."""

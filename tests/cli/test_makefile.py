@@ -77,6 +77,18 @@ def test_score_and_predict(make):
     assert "[predict][runs/20250102T000000Z-b-mlp-s0]" in make("predict").stdout
 
 
+def test_report_installs_what_it_needs(make):
+    assert "make train first" in make("report").stderr
+    run = make("help").folder / "runs" / "20250101T000000Z-a-mlp-s0"
+    run.mkdir(parents=True)
+    (run / "model.safetensors").touch()
+    (run.parent.parent / ".venv" / "report").unlink()
+    done = make("report")
+    assert "[install][-e][.[report]]" in done.stdout and "[-m][nncore][report][runs/20250101T000000Z-a-mlp-s0]" in done.stdout
+    assert "[install]" not in make("report").stdout
+    assert "[report][elsewhere]" in make("report", "RUN=elsewhere").stdout
+
+
 def test_a_changed_kernel_is_rebuilt(make):
     folder = make("help").folder
     os.utime(folder / ".venv" / "built", (1, 1))
