@@ -90,16 +90,15 @@ data_option = click.option("--data", metavar="NAME|DIR", default="fashion-mnist"
                            help="A data set by name, or a folder (./x) with IDX files or the course's CSV files.")
 model_option = click.option("--model", metavar="NAME", default="mlp", show_default=True, callback=_model,
                             help="The network: mlp, dense layers with ReLU between them.")
-hidden_option = click.option("--hidden", type=Widths(), default="256", show_default=True,
-                             help="Sizes of the hidden layers.")
-epochs_option = click.option("--epochs", type=click.IntRange(1), metavar="N", default=5, show_default=True,
-                             help="Passes over the training set.")
+hidden_option = click.option("--hidden", type=Widths(), help="Sizes of the hidden layers; default 256 for mlp.")
+epochs_option = click.option("--epochs", type=click.IntRange(1), metavar="N",
+                             help="Passes over the training set; default as the model's recipe says, 5 for mlp.")
 steps_option = click.option("--steps", type=click.IntRange(1), metavar="N",
                             help="Stop after N steps in total; the run can be resumed.")
-lr_option = click.option("--lr", type=Number(0, strict=True), default="3e-3", show_default=True,
-                         help="Learning rate: the peak of a one-cycle schedule for Adam.")
+lr_option = click.option("--lr", type=Number(0, strict=True),
+                         help="Learning rate, the level of its schedule; default as the recipe says, 3e-3 for mlp.")
 batch_option = click.option("--batch", type=click.IntRange(1), metavar="N", default=128, show_default=True,
-                            help="Samples per step.")
+                            help="Samples per step; a model's recipe may say otherwise.")
 seed_option = click.option("--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", default=0, show_default=True,
                            help="Initial weights, shuffles and splits follow from it.")
 threads_option = click.option("--threads", type=click.IntRange(1, 64), metavar="N",

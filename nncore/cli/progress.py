@@ -50,7 +50,7 @@ class LiveProgress(PlainProgress):
         """Redraw the bar."""
         if self._bar is None:
             self._open()
-        left = f"{_clock(progress.seconds_left)} left" if isfinite(progress.seconds_left) else ""
+        left = f"{clock(progress.seconds_left)} left" if isfinite(progress.seconds_left) else ""
         text = figures(progress.loss, progress.accuracy, progress.images_per_s)
         self._bar.update(self._task, description=f"epoch {progress.epoch}/{progress.epochs}", completed=progress.done,
                          total=progress.total, figures=text, left=left)
@@ -103,7 +103,8 @@ def download_progress(quiet: bool):
     return show
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Seconds as 1:23 or 1:02:03."""
     minutes, seconds = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -15,7 +15,7 @@ import click
 
 from nncore.cli import options as o
 from nncore.cli.output import emit, say, table
-from nncore.cli.progress import is_terminal
+from nncore.cli.progress import clock, is_terminal
 from nncore.cli.settings import pair, set_option
 from nncore.errors import LimitError, UsageError
 
@@ -162,7 +162,7 @@ class Pool:
 
         self.plan, self.folder, self.options, self.lock, self.line = plan, folder, options, lock, line
         self.jobs = [Job(i, p, folder / RUNS / number(i)) for i, p in enumerate(plan.points)]
-        self.stopping = 0
+        self.stopping = self.kept = 0
         self.began = time.monotonic()
 
     def count(self, state: str) -> int:
@@ -178,6 +178,7 @@ class Pool:
         try:
             for job in self.jobs:
                 job.read()
+            self.kept = self.count("finished")  # by an earlier call
             self._loop(at_once)
         finally:
             self._end_all()
@@ -225,9 +226,8 @@ class Pool:
         code = job.process.returncode
         if not job.read():
             text = job.folder.with_suffix(".log").read_text(errors="replace").strip()
-            last = text.splitlines()[-1] if text else ""
             ended = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-            job.message = f"{ended}: {text[-2000:].removeprefix('nncore: ')}" if last else ended
+            job.message = f"{ended}: {text.rpartition('nncore: ')[2][-2000:]}" if text else ended
             was_stopped = job.signalled and code in (130, -signal.SIGINT, -signal.SIGKILL)
             job.state = "waiting" if was_stopped else "failed"
         if self.line and job.state != "waiting":
@@ -305,8 +305,10 @@ class Line:
         self.last = time.monotonic()
         done, failed = pool.count("finished"), pool.count("failed")
         best = max((j.figures()["val_accuracy"] for j in pool.jobs if j.state == "finished"), default=None)
-        parts = [f"{done}/{self.total} done", f"{pool.count('running')} running", f"{time.monotonic() - pool.began:.0f} s"]
-        parts[1:1] = [f"{failed} failed"] if failed else []
+        parts = [f"{done}/{self.total} done", *([f"{failed} failed"] if failed else []), f"{pool.count('running')} running"]
+        if ended := done + failed - pool.kept:
+            left = (time.monotonic() - pool.began) / ended * (self.total - done - failed)
+            parts.append(f"{clock(left)} left")
         parts += [f"best validation {best:.2%}"] if best is not None else []
         parts += ["stopping ..."] if pool.stopping else []
         print(f"\r\x1b[K{', '.join(parts)}", end="", file=sys.stderr, flush=True)

@@ -339,7 +339,7 @@ class Training:
     def _print(self, result: dict, scores: dict) -> None:
         s, t = result["seconds"], self.trainer
         if t.position.step < t.total_steps:
-            why = t.reason or f"--steps {self.steps}"
+            why = t.reason or f"steps {t.settings.steps:,}"
             print(f"stopped at step {t.position.step:,} of {t.total_steps:,}: {why}")
         for part in scores:
             print(f"{part:5}  {scores[part]}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import signal
 import subprocess
 import sys
@@ -63,12 +65,32 @@ def test_a_sweep_and_its_table(inside, file, tmp_path):
 def test_a_run_that_fails_stops_no_other(inside, file):
     path = file("[1e30, 0.01]")
     done = inside("sweep", path, "--quiet", "--jobs", 1)
-    assert done.code == 0 and "failed" in done.out.splitlines()[0] and "failed runs/0001: exit code 1: " in done.out
+    assert done.code == 0 and "failed" in done.out.splitlines()[0] and "failed runs/0001: exit code 1: step " in done.out
     result = json.loads((path.with_name("sweeps") / "mine/sweep.json").read_text())
     assert [r["state"] for r in result["runs"]] == ["failed", "failed", "finished", "finished"]
     assert "learning rate" in result["runs"][0]["message"] and result["chosen"]["settings"] == {"optimizer.lr": 0.01}
     assert result["settings"][1] == {"settings": {"optimizer.lr": 1e30}, "runs": 2, "finished": 0, "failed": 2,
                                      "val_accuracy": None, "val_loss": None, "seconds": None}
+
+
+def test_the_live_line_and_the_drawn_table(environment, file, tmp_path):
+    """On a terminal: a line that is redrawn and taken away, and a table drawn by rich."""
+    import pty
+
+    main, side = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-m", "nncore", "sweep", str(file())], cwd=tmp_path, stdout=side, stderr=side,
+                               env={**environment, "TERM": "xterm", "COLUMNS": "120"})
+    os.close(side)
+    shown = b""
+    while process.poll() is None or select.select([main], [], [], 0)[0]:
+        try:
+            shown += os.read(main, 65536) if select.select([main], [], [], 0.1)[0] else b""
+        except OSError:  # Linux: the other side is closed
+            break
+    os.close(main)
+    text = shown.decode()
+    assert process.wait() == 0 and "\r\x1b[K0/4 done" in text and " running" in text
+    assert "\u2502" in text and "chosen optimizer.lr" in text and text.count("run 0001") == 1
 
 
 def test_all_runs_fail(inside, file):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import nncore as nn
@@ -9,7 +11,7 @@ from nncore.errors import DataError, UsageError
 from nncore.optim import schedules
 from nncore.optim.optimizers import OPTIMIZERS
 from nncore.train import parts
-from nncore.train.config import Config, Draft, parse_value, read_config, read_toml, resolve, to_toml
+from nncore.train.config import Config, Data, Draft, Penalty, Run, Train, parse_value, read_config, read_toml, resolve, to_toml
 
 
 def draft(tmp_path, text: str = "") -> Draft:
@@ -213,3 +215,16 @@ def test_values_of_the_command_line(text, value):
 def test_values_that_are_none(text):
     with pytest.raises(UsageError, match="not a TOML value"):
         parse_value(text)
+
+
+def test_every_key_is_documented():
+    """docs/configuration.md has a row for each key, each optimizer, each schedule, each option of the settings."""
+    from nncore.cli.settings import KEYS
+
+    text = (Path(__file__).parents[2] / "docs/configuration.md").read_text()
+    fixed = {key for kind in (Data, Train, Penalty, Run) for key in kind.__struct_fields__}
+    assert not [key for key in {*fixed, *KEYS.values()} - {"optimizer", "schedule", "augment"} if f"`{key}`" not in text]
+    assert not [s for s in Config.__struct_fields__ if f"`[{s}]`" not in text]
+    assert not [name for name in OPTIMIZERS if f" {name} " not in text.replace("|", " ")]
+    assert not [name for name in ("constant", "power", "exponential", "piecewise", "cosine", "onecycle") if name not in text]
+    assert not [option for option in KEYS if f"--{option}" not in text]
