@@ -37,6 +37,12 @@ _HOMES = {
     "nncore.train.callbacks": "CSVLogger Callback EarlyStopping LambdaCallback LearningRateSchedule ModelCheckpoint "
                               "ProgressPrinter ReduceOnPlateau TerminateOnNonFinite",
     "nncore.train.ensemble": "Committee bagging seed_committee snapshots",
+    "nncore.train.methods.active": "active_learning query uncertainty",
+    "nncore.train.methods.bins": "Bins",
+    "nncore.train.methods.multilabel": "multi_hot multilabel_figures",
+    "nncore.train.methods.regression": "regression_figures",
+    "nncore.train.methods.self_training": "self_train",
+    "nncore.train.methods.views": "predict_views views",
     "nncore.train.model": "Model Sequential load",
     "nncore.train.rates": "RateSearch find_rate",
     "nncore.train.validation": "CrossValidation cross_validate",
