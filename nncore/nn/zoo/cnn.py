@@ -5,7 +5,7 @@
     28x28 -> conv 5x5, 32 maps -> batch norm -> ReLU -> max 2x2 (14x14)
           -> conv 5x5, 64 maps -> batch norm -> ReLU -> max 2x2 (7x7) -> dropout -> dense 10
 
-83,658 parameters. Fashion-MNIST: 92.5 % or more.
+83,562 parameters. Fashion-MNIST: 92.5 % or more.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
     block:  x -> conv 3x3 -> batch norm -> ReLU -> conv 3x3 -> batch norm -> (+) -> ReLU
             +--------------------- x ---------------------------------------+       (1x1 convolution where the size changes)
 
-About 700,000 parameters, 77 MFLOP an image forward. Fashion-MNIST with flips, crops, label smoothing and averaged weights:
+677,482 parameters, 133 MFLOP an image forward. Fashion-MNIST with flips, crops, label smoothing and averaged weights:
 94.5 % or more.
 """
 
