@@ -159,6 +159,7 @@ def test_wheel_is_for_every_python_from_3_10(packages):
         names = archive.namelist()
         (metadata,) = (archive.read(n).decode() for n in names if n.endswith(".dist-info/METADATA"))
     assert "nncore/_nncore.abi3.so" in names
+    assert {f"nncore/report/templates/{p.name}" for p in (ROOT / "nncore/report/templates").iterdir()} < set(names)
     assert not [n for n in names if not n.startswith("nncore") or n.endswith((".c", ".h"))]
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     required = [m[1] for m in re.finditer(r"^Requires-Dist: (.*)$", metadata, re.M) if "extra ==" not in m[1]]

@@ -77,7 +77,7 @@ def look(run: str | os.PathLike, image: int, executor, refresh: bool = False, da
 
         config = RunFolder.open(path).config()
         network = load_model(path / MODEL)
-        data = data or _data(config.data)
+        data = data or _data(config.data.asked)
         split = data.test or data.train
         found = insight(network, split, image, executor)
         notes = () if data.test else ("The data set has no test set: figures and pictures are of the training set.",)

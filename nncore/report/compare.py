@@ -9,7 +9,7 @@ from nncore.report.read import Run, harmless, number
 
 SCHEMA = "nncore.compare/1"
 # What a difference in these says nothing about.
-_PASSIVE = {"fingerprint", "version"}
+_PASSIVE = {"run.fingerprint", "run.version"}
 # Figures: key, heading, whether more is better (None: neither).
 FIGURES = (("test_accuracy", "test accuracy", True), ("train_accuracy", "training accuracy", True),
            ("best_val_accuracy", "best validation accuracy", True), ("val_loss", "validation loss, at its best", False),
@@ -33,7 +33,7 @@ def compare(runs: list[Run]) -> dict:
     settings = {k: [run.config.get(k) for run in runs] for k in keys if k not in _PASSIVE}
     differing = {k: v for k, v in settings.items() if any(x != v[0] for x in v[1:])}
     # The fingerprint holds the mean of the samples that were trained on: it says the same only for the same validation.
-    same = ["data", "fingerprint"] if "validation" not in differing else ["data"]
+    same = ["data.name", "data.folder"] + (["run.fingerprint"] if "data.validation" not in differing else [])
     data = {tuple(str(run.config.get(k)) for k in same) for run in runs}
     return {"schema": SCHEMA, "runs": entries, "settings": differing, "same_data": len(data) == 1,
             "best": {key: _best([e["figures"][key] for e in entries], more) for key, _, more in FIGURES}}

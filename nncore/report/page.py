@@ -78,7 +78,7 @@ def shown_figure(key: str, figures: dict) -> str:
 
 
 def _dataset(run: Run) -> str:
-    name = (run.result or {}).get("dataset") or Path(str(run.config.get("data", "run"))).name
+    name = (run.result or {}).get("dataset") or Path(str(run.config.get("data.name") or run.config.get("data.folder", "run"))).name
     return harmless(name)
 
 
@@ -92,8 +92,8 @@ def _network(run: Run) -> str:
             first *= int(n)
         return "-".join(str(n) for n in [first, *(layer["output"][-1] for layer in weighty)])
     if weighty:
-        return harmless(f"{run.config.get('model', 'network')}, {len(weighty)} layers with weights")
-    return harmless(text.setting(run.config.get("model", "network")))
+        return harmless(f"{run.config.get('model.name', 'network')}, {len(weighty)} layers with weights")
+    return harmless(text.setting(run.config.get("model.name", "network")))
 
 
 def _evaluated(run: Run, insight: dict) -> dict:
@@ -144,7 +144,7 @@ def _learning(run: Run, insight: dict) -> dict:
     figures = [charts.learning(run.history, "loss", "Loss", rate), charts.learning(run.history, "accuracy", "Accuracy", rate)]
     validated = any(number(r.get("val_loss")) is not None for r in run.history)
     return {"figures": [f for f in figures if f], "validated": validated, "epochs": len(run.history),
-            "planned": run.config.get("epochs"), "rows": _epoch_rows(run.history)}
+            "planned": run.config.get("train.epochs"), "rows": _epoch_rows(run.history)}
 
 
 def _epoch_rows(history: list[dict]) -> list[dict]:
@@ -348,16 +348,16 @@ def _profile(insight: dict) -> dict | None:
 def _settings(run: Run) -> dict:
     """config.toml as it stands, and what result.json and insight.json say of where it ran."""
     result, insight = run.result or {}, run.insight or {}
-    elsewhere = ("fingerprint", "numerics", "version")
+    elsewhere = ("run.fingerprint", "run.numerics", "run.version")
     config = [(harmless(k), harmless(text.setting(v), 200)) for k, v in run.config.items() if k not in elsewhere]
-    where = [("nncore", run.config.get("version")), ("numerics id", run.config.get("numerics")),
+    where = [("nncore", run.config.get("run.version")), ("numerics id", run.config.get("run.numerics")),
              ("instruction set", result.get("isa")), ("threads", result.get("threads")), ("math mode", result.get("math")),
              ("peak memory", f"{result['peak_rss_bytes'] / 1e6:,.0f} MB" if number(result.get("peak_rss_bytes")) else None)]
     seconds = result.get("seconds") or {}
     where += [(f"seconds to {k}" if k != "total" else "seconds in all", v) for k, v in seconds.items() if k in
               ("load", "train", "predict", "total")]
     hashes = [("weights", result.get("weights_sha256")), ("model.safetensors", insight.get("model_sha256")),
-              ("data (fingerprint)", run.config.get("fingerprint"))]
+              ("data (fingerprint)", run.config.get("run.fingerprint"))]
     return {"config": config, "where": [(k, harmless(text.setting(v))) for k, v in where if v is not None],
             "hashes": [(k, harmless(v, 70)) for k, v in hashes if v],
             "tape": "\n".join(harmless(line, 400) for line in run.tape.split("\n")).rstrip("\n")}

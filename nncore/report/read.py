@@ -22,7 +22,7 @@ MAX_BYTES = 1 << 28
 
 @dataclass
 class Run:
-    """One run: settings, result (None if it has not ended), a record per epoch, insight (None if there is none)."""
+    """One run: settings by dotted key, result (None if it has not ended), a record per epoch, insight (None if there is none)."""
 
     path: Path
     config: dict
@@ -44,7 +44,7 @@ def read_run(path: str | os.PathLike) -> Run:
     if not (path / CONFIG).is_file():
         what = f"holds no run: there is no {CONFIG}" if path.is_dir() else "no such run folder"
         raise DataError(f"{path}: {what}")
-    found = Run(path, _toml(path / CONFIG))
+    found = Run(path, _flat(_toml(path / CONFIG)))
     found.result = _object(path / RESULT)
     found.history = _history(path / HISTORY)
     found.insight = _object(path / INSIGHT)
@@ -74,6 +74,14 @@ def _toml(path: Path) -> dict:
         return tomllib.loads(_read(path).decode())
     except (ValueError, RecursionError) as e:
         raise DataError(f"{path}: not the settings of a run: {e}") from None
+
+
+def _flat(tables: dict, prefix: str = "") -> dict:
+    """{"train.epochs": 5, ...} of {"train": {"epochs": 5}}."""
+    found = {}
+    for key, value in tables.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
 
 
 def _json(text: str, where: str):

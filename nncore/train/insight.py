@@ -19,7 +19,7 @@ from array import array
 from math import isqrt, log, prod, sqrt
 
 from nncore.graph import ops
-from nncore.graph.node import Node, State
+from nncore.graph.node import Input, Node, State
 from nncore.graph.plan import Layout
 from nncore.graph.tape import Executor, Memory, compile_tape
 from nncore.tensor import Tensor
@@ -64,7 +64,7 @@ def insight(model: Model, data, image: int = 0, executor: Executor | None = None
 
 def describe(model: Model) -> list[dict]:
     """Name, settings, output shape without the batch, and number of parameters of every layer."""
-    z, _ = model.forward(ops.gather_f32(None, None, model.mean, model.scale, shape=(1, *model.image_shape)), training=False)
+    z, _ = model.forward(Input("x", (1, *model.image_shape), "real", 0), training=False)
     outputs, found = layer_outputs(z), []
     shape = tuple(model.image_shape)
     for number, (name, layer) in enumerate(zip(layer_names(model), model.layers, strict=True)):
