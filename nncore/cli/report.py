@@ -61,6 +61,7 @@ def write_report(run: str | os.PathLike, output: str | None = None, notes: tuple
 def look(run: str | os.PathLike, image: int, executor, refresh: bool = False, data=None) -> tuple[str, ...]:
     """Bring RUN/insight.json up to date; returns sentences on what could not be looked at. Raises LimitError."""
     from nncore.report.read import INSIGHT, read_run
+    from nncore.train.callbacks import Callback
     from nncore.train.insight import insight, profile, rates
     from nncore.train.runs import MODEL, RunFolder, make_trainer
 
@@ -85,7 +86,7 @@ def look(run: str | os.PathLike, image: int, executor, refresh: bool = False, da
         (path / INSIGHT).unlink(missing_ok=True)  # it was of another network
         return (f"The network could not be looked at: {e}",)
     try:
-        trainer = make_trainer(config, data, (None, None), executor=executor)
+        trainer = make_trainer(config, data, (Callback(), Callback()), executor=executor)
         found |= {"schedule": rates(trainer), "profile": profile(trainer)}
     except NNError as e:
         notes = (*notes, f"A training step could not be timed: {e}")

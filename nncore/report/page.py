@@ -78,7 +78,8 @@ def shown_figure(key: str, figures: dict) -> str:
 
 
 def _dataset(run: Run) -> str:
-    name = (run.result or {}).get("dataset") or Path(str(run.config.get("data.name") or run.config.get("data.folder", "run"))).name
+    asked = run.config.get("data.name") or run.config.get("data.folder", "run")
+    name = (run.result or {}).get("dataset") or Path(str(asked)).name
     return harmless(name)
 
 

@@ -63,7 +63,8 @@ def test_what_was_worked_out_is_kept(inside, run, tmp_path, extras):
 def test_a_report_without_the_data(inside, run, extras):
     """Runs outlive their data: what there is, is shown, and what is missing is said."""
     config = (run / "config.toml").read_text().splitlines()
-    (run / "config.toml").write_text("\n".join('data = "/nowhere/at/all"' if c.startswith("data") else c for c in config) + "\n")
+    moved = ('folder = "/nowhere/at/all"' if line.startswith("folder") else line for line in config)
+    (run / "config.toml").write_text("\n".join(moved) + "\n")
     done = inside("report", run)
     assert done.code == 0 and "could not be looked at" in done.err and "/nowhere/at/all" in done.err
     html = (run / "report.html").read_text()
@@ -126,8 +127,8 @@ def test_compare(inside, run, tiny, tmp_path, extras):
                   "--validation", 0.2, "--threshold", 0).code == 0
     done = inside("compare", run, "b", "--json")
     assert done.code == 0 and done.json["schema"] == "nncore.compare/1"
-    assert done.json["settings"] == {"hidden": [[16], [12, 8]], "epochs": [4, 2], "validation": [None, 0.2],
-                                     "threshold": [None, 0.0]}
+    assert done.json["settings"] == {"data.validation": [None, 0.2], "model.hidden": [[16], [12, 8]], "train.epochs": [4, 2],
+                                     "train.threshold": [None, 0.0]}
     assert [r["figures"]["epochs_done"] for r in done.json["runs"]] == [4, 2] and done.json["same_data"]
     table = inside("compare", run, "b", "--output", "c.html")
     assert table.code == 0 and "12, 8" in table.out and "*" in table.out and "c.html" in table.err

@@ -146,8 +146,8 @@ def folder(tmp_path):
              insight: dict | None = None, tape: str | None = "tape cnn\n  0  conv2d\n") -> Path:
         path = tmp_path / name
         path.mkdir(parents=True)
-        settings = {"data": "toys", "model": "cnn", "epochs": 5, "batch": 32, "lr": 0.003, "seed": 0, "fingerprint": "ef" * 16,
-                    "numerics": 1, "version": "0.1.0", **(config or {})}
+        settings = {"data.name": "toys", "model.name": "cnn", "train.epochs": 5, "train.batch": 32, "optimizer.lr": 0.003,
+                    "train.seed": 0, "run.fingerprint": "ef" * 16, "run.numerics": 1, "run.version": "0.1.0", **(config or {})}
         (path / "config.toml").write_text("".join(f"{json.dumps(k)} = {toml(v)}\n" for k, v in settings.items()))
         if result is not None:
             (path / "result.json").write_text(json.dumps(result))

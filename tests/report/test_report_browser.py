@@ -24,7 +24,7 @@ def pages(folder, tmp_path):
     """A report, one with hostile names, and a comparison."""
     names = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
     runs = [folder("mine", insight=convolutional(names)), folder("a rather long name of a run", {"lr": 0.1}, records=history(7)),
-            folder("<img src=x onerror=alert(1)>", {"data": HOSTILE[0]}, records=history(3, layers=LAYERS + HOSTILE[:9]),
+            folder("<img src=x onerror=alert(1)>", {"data.name": HOSTILE[0]}, records=history(3, layers=LAYERS + HOSTILE[:9]),
                    insight=convolutional(HOSTILE))]
     read = [read_run(r) for r in runs]
     found = {"report": report_html(read[0]), "hostile": report_html(read[2], notes=HOSTILE), "compare": compare_html(read)}

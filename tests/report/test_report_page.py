@@ -76,7 +76,7 @@ def test_hostile_names(folder):
         entry["name"] = entry["settings"] = HOSTILE[0]
     insight["filters"]["layer"] = insight["profile"]["isa"] = HOSTILE[1]
     records = history(3, layers=HOSTILE)
-    config = {"data": HOSTILE[2], "model": HOSTILE[0], HOSTILE[1]: HOSTILE[3], "version": HOSTILE[2]}
+    config = {"data.name": HOSTILE[2], "model.name": HOSTILE[0], HOSTILE[1]: HOSTILE[3], "run.version": HOSTILE[2]}
     result = {**RESULT, "dataset": HOSTILE[0], "weights_sha256": HOSTILE[1], "isa": HOSTILE[2], "verdict": HOSTILE[0]}
     path = folder("<b onclick=x()>&amp;'\"", config, result, records, insight, tape="\n".join(HOSTILE))
     html = report_html(read_run(path), notes=HOSTILE)

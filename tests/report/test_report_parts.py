@@ -87,7 +87,8 @@ def test_names_are_made_harmless():
 def three(folder):
     """Runs that differ in settings, length and outcome."""
     other = {**RESULT, "test_accuracy": 0.9, "weights_sha256": "12" * 32}
-    paths = [folder("a/run"), folder("b/run", {"lr": 0.01, "epochs": 9, "validation": 0.1}, other, history(9)),
+    settings = {"optimizer.lr": 0.01, "train.epochs": 9, "data.validation": 0.1}
+    paths = [folder("a/run"), folder("b/run", settings, other, history(9)),
              folder("<script>", {"patience": 3}, None, [])]
     (paths[0] / "test_predictions.csv").write_text("1\n" * 400)
     return [read_run(p) for p in paths]
@@ -96,8 +97,8 @@ def three(folder):
 def test_compare_tells_what_differs(three):
     found = compare(three)
     assert found["schema"] == "nncore.compare/1" and [r["name"] for r in found["runs"]] == ["run (1)", "run (2)", "<script>"]
-    assert found["settings"] == {"lr": [0.003, 0.01, 0.003], "epochs": [5, 9, 5], "validation": [None, 0.1, None],
-                                 "patience": [None, None, 3]}
+    assert found["settings"] == {"optimizer.lr": [0.003, 0.01, 0.003], "train.epochs": [5, 9, 5],
+                                 "data.validation": [None, 0.1, None], "patience": [None, None, 3]}
     a, b, c = (r["figures"] for r in found["runs"])
     assert a["test_accuracy"] == 0.85 and a["standard_error"] == pytest.approx((0.85 * 0.15 / 400) ** 0.5)
     assert b["standard_error"] is None and b["best_val_accuracy"] == pytest.approx(1 - 0.6 / 9) and b["epochs_done"] == 9
