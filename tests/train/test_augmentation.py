@@ -10,6 +10,7 @@ import pytest
 import nncore as nn
 from nncore._ffi import isa_levels
 from nncore.data.augment import Augment
+from nncore.graph.tape import Memory, Position
 from nncore.tensor import Tensor
 from nncore.train.augmentation import augmented
 from nncore.train.checkpoint import load_checkpoint, save_checkpoint
@@ -87,6 +88,21 @@ def test_shards_mix_among_themselves(data):
     assert hashes[4, 1] == hashes[4, 3] != hashes[1, 1] == hashes[1, 3]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_twin_sees_the_same_images(kind, data):
+    """A further step in float64: the same draws, so a loss within the rounding of resampling and sums."""
+    t = trainer(kind, data, epochs=1)
+    t.run()
+    twin = t.tape.twin()
+    memory, losses = Memory(twin.layout), []
+    for leaf, _ in t.model.layout.leaves.values():
+        memory.copy_from(t.model.memory, leaf)
+    for tape, m in ((t.tape, t.model.memory), (twin, memory)):
+        t.executor.run([(tape, 1)], m, {0: data.images, 2: data.labels}, Position(epoch=3), n_samples=len(data), shuffle=True)
+        losses.append(m.output(tape, "loss").tolist())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3) and losses[0] != losses[1]
+
+
 def test_doing_nothing_is_the_tape_without(data):
     plain = trainer("bent", data, augment=None, loss=nn.CrossEntropy())
     for nothing in ("none", Augment(), ""):
@@ -123,7 +139,7 @@ def test_its_place_on_the_tape(data):
 
 
 def test_only_training_is_augmented(data, tmp_path):
-    """Not evaluation, prediction or validation: a model read from its file, which knows nothing of augmentation, gives the same."""
+    """Not evaluation, prediction or validation: a model read from its file, which knows of no augmentation, gives the same."""
     t = trainer("mixed", data, validation=0.2, epochs=1)
     t.run()
     model = t.model
