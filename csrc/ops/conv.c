@@ -159,6 +159,8 @@ static void conv_bwd_weight(const nn_call *c)
 /* ---- KERNEL ---------------------------------------------------------------------------------------------------- */
 #ifdef NN_PASS_KERNEL
 #include "conv_kernel.h"
+#include "conv_pixel_kernel.h"
+#include "conv_gather_kernel.h"
 #include "conv_weight_kernel.h"
 #endif
 
