@@ -68,6 +68,17 @@ static void conv_gather(conv_job *x, const nn_call *c, int64_t rows, int64_t beg
             }
 }
 
+/* Depthwise all channels are one group of outputs, each with an input of its own. */
+static void conv_across(conv_job *x, const conv_shape *v)
+{
+    x->across = v->G == v->C && v->G == v->K && v->G > 1;
+    if (x->across) {
+        x->outputs = v->C;
+        x->w_in = x->w_out = 1;
+    }
+    x->panels = (x->across ? 1 : v->G) * ((x->outputs + NR - 1) / NR);
+}
+
 /* Rows of y, counted through all images. */
 static void conv_fwd(const nn_call *c, int64_t begin, int64_t end)
 {
@@ -76,7 +87,7 @@ static void conv_fwd(const nn_call *c, int64_t begin, int64_t end)
                   .in_row = v.W * v.C, .in_pixel = v.C, .out_image = v.P * v.Q * v.K, .out_row = v.Q * v.K, .out_pixel = v.K,
                   .inputs = v.C / v.G, .outputs = v.K / v.G, .R = v.R, .S = v.S, .w_tap = v.C / v.G * v.K,
                   .w_group = v.K / v.G, .w_in = v.K, .w_out = 1, .relu = v.last == NN_OP_RELU_FWD};
-    x.panels = v.G * ((x.outputs + NR - 1) / NR);
+    conv_across(&x, &v);
     conv_gather(&x, c, v.P, begin, end);
 }
 
@@ -88,6 +99,6 @@ static void conv_bwd_data(const nn_call *c, int64_t begin, int64_t end)
                   .in_row = v.Q * v.K, .in_pixel = v.K, .out_image = v.H * v.W * v.C, .out_row = v.W * v.C, .out_pixel = v.C,
                   .inputs = v.K / v.G, .outputs = v.C / v.G, .R = v.R, .S = v.S, .w_tap = v.C / v.G * v.K,
                   .w_group = v.K / v.G, .w_in = 1, .w_out = v.K, .relu = v.last == NN_OP_RELU_FWD, .backward = 1};
-    x.panels = v.G * ((x.outputs + NR - 1) / NR);
+    conv_across(&x, &v);
     conv_gather(&x, c, v.H, begin, end);
 }

@@ -83,7 +83,9 @@ typedef struct conv_run {
     int resume, relu;
 } conv_run;
 
-V_INLINE void conv_tile(const int mr, const int nv, const conv_run *o)
+/* across: depthwise, a channel of the output sees that of the input alone: x stands in the lanes as w does. ragged: the last
+ * vector of channels is not whole. */
+V_INLINE void conv_tile(const int mr, const int nv, const int across, const int ragged, const conv_run *o)
 {
     vreal acc[MR][NV];
     const vmask tail = o->tail;
@@ -109,9 +111,13 @@ V_INLINE void conv_tile(const int mr, const int nv, const conv_run *o)
                 OPAQUE(s5);
                 const int64_t below[7] = {0, s1, 2 * s1, s3, 4 * s1, s5, 2 * s3};
                 V_UNROLL for (int i = 0; i < mr; i++) {
-                    vreal x = v_set1(*(const real *)(const void *)((const char *)a + (i < 7 ? 0 : high) + below[i % 7]));
-                    V_UNROLL for (int j = 0; j < nv; j++)
+                    const real *at = (const real *)(const void *)((const char *)a + (i < 7 ? 0 : high) + below[i % 7]);
+                    vreal x = v_set1(*at);
+                    V_UNROLL for (int j = 0; j < nv; j++) {
+                        if (across)
+                            x = ragged && j == nv - 1 ? v_load_m(at + j * VW, tail) : v_load(at + j * VW);
                         acc[i][j] = v_fma(x, w[j], acc[i][j]);
+                    }
                 }
             }
         }
@@ -137,12 +143,24 @@ V_INLINE void conv_tile(const int mr, const int nv, const conv_run *o)
 }
 
 typedef void conv_tile_fn(const conv_run *o);
-#define CONV_TILE(mr, nv) static void conv_ukr_##mr##x##nv(const conv_run *o) { conv_tile(mr, nv, o); }
+#define CONV_TILE(mr, nv) static void conv_ukr_##mr##x##nv(const conv_run *o) { conv_tile(mr, nv, 0, 0, o); }
+#define CONV_ACROSS(mr, nv)                                                                               \
+    static void conv_across_ukr_##mr##x##nv(const conv_run *o) { conv_tile(mr, nv, 1, 0, o); }            \
+    static void conv_across_ukr_ragged_##mr##x##nv(const conv_run *o) { conv_tile(mr, nv, 1, 1, o); }
 #define CONV_TILE_NAMES(mr, nv) conv_ukr_##mr##x##nv,
+#define CONV_ACROSS_NAMES(mr, nv) {conv_across_ukr_##mr##x##nv, conv_across_ukr_ragged_##mr##x##nv},
+#if defined(NN_ISA_AVX512) || defined(NN_ISA_NEON)
+#define TILES_LOW(X, nv) TILES_6(X, nv) X(7, nv)
+#else
+#define TILES_LOW TILES
+#endif
 TILES(CONV_TILE, 1)
 TILES(CONV_TILE, 2)
+TILES_LOW(CONV_ACROSS, 1)
+TILES_LOW(CONV_ACROSS, 2)
 
 static conv_tile_fn *const conv_tiles[NV][MR] = {{TILES(CONV_TILE_NAMES, 1)}, {TILES(CONV_TILE_NAMES, 2)}};
+static conv_tile_fn *const conv_across_tiles[NV][MR][2] = {{TILES_LOW(CONV_ACROSS_NAMES, 1)}, {TILES_LOW(CONV_ACROSS_NAMES, 2)}};
 
 /* ---- the sweep ------------------------------------------------------------------------------------------------- */
 
@@ -156,7 +174,7 @@ typedef struct conv_job {
     int64_t panels;                                             /* of all groups */
     conv_axis h, w_axis;
     int64_t few; /* so many pixels in a row or column are worth a tile; fewer run through the images */
-    int relu, backward, by_pixel;
+    int relu, backward, across, by_pixel;
 } conv_job;
 
 /* The part of the weights that is packed: panels [panel, panel_end), taps of rows [r0, r1) x columns [s0, s1), input
@@ -192,9 +210,10 @@ typedef struct conv_steps {
 } conv_steps;
 
 /* Tiles along `run`, as even as can be, at every place of x and y. */
-static void conv_runs(conv_run o, int nv, conv_steps x, conv_steps y, conv_steps run)
+static void conv_runs(conv_run o, int64_t nv, int across, conv_steps x, conv_steps y, conv_steps run)
 {
-    const int64_t parts = (run.count + MR - 1) / MR, low = run.count / parts, more = run.count % parts;
+    const int64_t most = across ? at_most(MR, CONV_LOW) : MR, ragged = !m_all(o.tail);
+    const int64_t parts = (run.count + most - 1) / most, low = run.count / parts, more = run.count % parts;
     const conv_run start = o;
     o.pixel = run.in;
     o.c_pixel = run.out;
@@ -204,7 +223,7 @@ static void conv_runs(conv_run o, int nv, conv_steps x, conv_steps y, conv_steps
             o.c = start.c + i * x.out + j * y.out;
             for (int64_t t = 0, mr; t < parts; t++, o.a += mr * run.in, o.c += mr * run.out) {
                 mr = low + (t < more);
-                conv_tiles[nv - 1][mr - 1](&o);
+                (across ? conv_across_tiles[nv - 1][mr - 1][ragged] : conv_tiles[nv - 1][mr - 1])(&o);
             }
         }
 }
@@ -222,7 +241,7 @@ static void conv_cell(const conv_job *x, const conv_part *part, int64_t panel, c
                   .tail = v_tail(width - (nv - 1) * VW)};
     if (o.rows && o.columns) {
         o.a = x->in + n * x->in_image + (h->in0 + rows->begin * h->in_step + rows->t0 * h->in_tap) * x->in_row +
-              (w->in0 + columns->begin * w->in_step + columns->t0 * w->in_tap) * x->in_pixel + g * x->inputs + part->k0;
+              (w->in0 + columns->begin * w->in_step + columns->t0 * w->in_tap) * x->in_pixel + (x->across ? o0 : g * x->inputs) + part->k0;
         o.b = part->packed + (panel - part->panel) * part->panel_size +
               ((h->tap0 + rows->t0 * h->tap_step - part->r0) * taps + w->tap0 + columns->t0 * w->tap_step - part->s0) * b_tap;
         o.a_row = h->in_tap * x->in_row;
@@ -243,11 +262,11 @@ static void conv_cell(const conv_job *x, const conv_part *part, int64_t panel, c
     conv_steps row = {rows->end - rows->begin, h->in_step * x->in_row, h->out_step * x->out_row};
     conv_steps pixel = {columns->end - columns->begin, w->in_step * x->in_pixel, w->out_step * x->out_pixel};
     if (pixel.count >= x->few || (pixel.count >= row.count && pixel.count >= image.count))
-        conv_runs(o, (int)nv, image, row, pixel);
+        conv_runs(o, nv, x->across, image, row, pixel);
     else if (row.count >= x->few || row.count >= image.count)
-        conv_runs(o, (int)nv, image, pixel, row);
+        conv_runs(o, nv, x->across, image, pixel, row);
     else
-        conv_runs(o, (int)nv, row, pixel, image);
+        conv_runs(o, nv, x->across, row, pixel, image);
 }
 
 /* All classes of a part of the weights, images [n, end): image by image, but corners for all images at once. */

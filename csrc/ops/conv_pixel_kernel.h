@@ -218,6 +218,6 @@ static int conv_pixel_suits(const conv_job *x, const nn_call *c)
     probe.h.in_size = x->backward ? v.P : v.H;
     probe.w_axis = (conv_axis){.in0 = v.pl + v.sw + v.S * v.dw, .in_size = x->backward ? v.Q : v.W,
                                .in_tap = v.dw, .begin = 0, .end = conv_max(v.W, v.Q)};
-    return VW > 1 && x->outputs <= CONV_FEW && (x->backward || v.sw == 1) && 3 * x->outputs <= 2 * lanes &&
+    return VW > 1 && !x->across && x->outputs <= CONV_FEW && (x->backward || v.sw == 1) && 3 * x->outputs <= 2 * lanes &&
            conv_planes_of(&probe, c->team->scratch).nbytes <= NN_RANK_NBYTES;
 }
