@@ -105,10 +105,12 @@ def test_fma_only_where_it_is_asked_for():
         assert (count > 0) == wanted, f"{path.name}: {count} fma instructions"
 
 
-def test_the_widest_tile_keeps_everything_in_registers():
+@pytest.mark.parametrize("tile, fma", [("gemm_ukr_14x2", 28), ("conv_ukr_14x2", 28), ("conv_dw_ukr_14x2", 28),
+                                       ("conv_dw_ukr_ragged_14x2", 28), ("conv_across_ukr_7x2", 14), ("conv_pixel_ukr_6", 24)])
+def test_the_widest_tiles_keep_everything_in_registers(tile, fma):
     path = library() / "nn_kernels_avx512_f32.o"
     need("avx512", path.exists(), "a compiler for x86-64 that knows AVX-512")
-    body = disassembly(path)["gemm_ukr_14x2"]
+    body = disassembly(path)[tile]
     spills = [f"{op} {args}" for _, op, args in body if "zmm" in args and re.search(r"\(%r[sb]p", args)]
     assert spills == []
     loops = []
@@ -118,7 +120,7 @@ def test_the_widest_tile_keeps_everything_in_registers():
             inside = [o for a, o, _ in body[: i + 1] if a >= int(target[1], 16)]
             loops.append([o for o in inside if o.startswith("vfmadd")])
     # 14 rows x 2 vectors: 28 fma a step of k, a multiple of it if the compiler unrolled.
-    assert any(loop and len(loop) % 28 == 0 for loop in loops), [len(loop) for loop in loops]
+    assert any(loop and len(loop) % fma == 0 for loop in loops), [len(loop) for loop in loops]
 
 
 # ---- packages --------------------------------------------------------------------------------------------------------

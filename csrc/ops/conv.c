@@ -42,7 +42,7 @@ static inline conv_shape conv_shape_of(const nn_call *c)
 
 enum {
     CONV_GROUP = 8,  /* images of one chain of the weight gradient */
-    CONV_GUARDED = 7 /* rows of a tile that watches the border, at most */
+    CONV_LOW = 7     /* rows of the tiles that watch the border or are depthwise, at most */
 };
 #endif
 
@@ -50,22 +50,24 @@ enum {
 /* How the weights of a layer are cut into units: tiles of at most mr rows by nr output channels. The rows of a strip are
  * the channels of one tap or, if flat, of a row of taps, which lie side by side in x as they do in w. */
 typedef struct conv_weight_plan {
-    int flat;
-    int64_t strips, rows, blocks, panels, units; /* rows of a strip, blocks of rows, panels of a group */
+    int flat, across; /* across: depthwise; a row is a tap, its channels stand in the lanes */
+    int64_t strips, rows, blocks, groups, panels, units; /* rows of a strip, blocks of rows, panels of a group */
 } conv_weight_plan;
 
 /* Flat strips fill tiles better; but where columns are padded, a tile of several taps has to watch every border pixel. */
 static inline conv_weight_plan conv_plan_weight(const conv_shape *v, int64_t mr, int64_t nr)
 {
     int inside = v->pl == 0 && (v->Q - 1) * v->sw + v->S <= v->W;
-    conv_weight_plan u = {.flat = v->dw == 1 && v->G == 1 && v->S > 1 && (inside || v->C < 6)};
+    conv_weight_plan u = {.across = v->G == v->C && v->G == v->K && v->G > 1};
+    u.flat = v->dw == 1 && v->S > 1 && (u.across || (v->G == 1 && (inside || v->C < 6)));
     u.strips = u.flat ? v->R : v->R * v->S;
     u.rows = (u.flat ? v->S : 1) * (v->C / v->G);
-    if (u.flat && !inside && mr > CONV_GUARDED)
-        mr = CONV_GUARDED;
+    if ((u.across || (u.flat && !inside)) && mr > CONV_LOW)
+        mr = CONV_LOW;
+    u.groups = u.across ? 1 : v->G;
     u.blocks = (u.rows + mr - 1) / mr;
-    u.panels = (v->K / v->G + nr - 1) / nr;
-    u.units = v->G * u.panels * u.strips * u.blocks;
+    u.panels = (v->K / u.groups + nr - 1) / nr;
+    u.units = u.groups * u.panels * u.strips * u.blocks;
     return u;
 }
 #endif
@@ -159,6 +161,8 @@ static void conv_bwd_weight(const nn_call *c)
 /* ---- KERNEL ---------------------------------------------------------------------------------------------------- */
 #ifdef NN_PASS_KERNEL
 #include "conv_kernel.h"
+#include "conv_pixel_kernel.h"
+#include "conv_gather_kernel.h"
 #include "conv_weight_kernel.h"
 #endif
 

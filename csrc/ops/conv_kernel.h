@@ -83,7 +83,9 @@ typedef struct conv_run {
     int resume, relu;
 } conv_run;
 
-V_INLINE void conv_tile(const int mr, const int nv, const conv_run *o)
+/* across: depthwise, a channel of the output sees that of the input alone: x stands in the lanes as w does. ragged: the last
+ * vector of channels is not whole. */
+V_INLINE void conv_tile(const int mr, const int nv, const int across, const int ragged, const conv_run *o)
 {
     vreal acc[MR][NV];
     const vmask tail = o->tail;
@@ -109,9 +111,13 @@ V_INLINE void conv_tile(const int mr, const int nv, const conv_run *o)
                 OPAQUE(s5);
                 const int64_t below[7] = {0, s1, 2 * s1, s3, 4 * s1, s5, 2 * s3};
                 V_UNROLL for (int i = 0; i < mr; i++) {
-                    vreal x = v_set1(*(const real *)(const void *)((const char *)a + (i < 7 ? 0 : high) + below[i % 7]));
-                    V_UNROLL for (int j = 0; j < nv; j++)
+                    const real *at = (const real *)(const void *)((const char *)a + (i < 7 ? 0 : high) + below[i % 7]);
+                    vreal x = v_set1(*at);
+                    V_UNROLL for (int j = 0; j < nv; j++) {
+                        if (across)
+                            x = ragged && j == nv - 1 ? v_load_m(at + j * VW, tail) : v_load(at + j * VW);
                         acc[i][j] = v_fma(x, w[j], acc[i][j]);
+                    }
                 }
             }
         }
@@ -137,12 +143,24 @@ V_INLINE void conv_tile(const int mr, const int nv, const conv_run *o)
 }
 
 typedef void conv_tile_fn(const conv_run *o);
-#define CONV_TILE(mr, nv) static void conv_ukr_##mr##x##nv(const conv_run *o) { conv_tile(mr, nv, o); }
+#define CONV_TILE(mr, nv) static void conv_ukr_##mr##x##nv(const conv_run *o) { conv_tile(mr, nv, 0, 0, o); }
+#define CONV_ACROSS(mr, nv)                                                                               \
+    static void conv_across_ukr_##mr##x##nv(const conv_run *o) { conv_tile(mr, nv, 1, 0, o); }            \
+    static void conv_across_ukr_ragged_##mr##x##nv(const conv_run *o) { conv_tile(mr, nv, 1, 1, o); }
 #define CONV_TILE_NAMES(mr, nv) conv_ukr_##mr##x##nv,
+#define CONV_ACROSS_NAMES(mr, nv) {conv_across_ukr_##mr##x##nv, conv_across_ukr_ragged_##mr##x##nv},
+#if defined(NN_ISA_AVX512) || defined(NN_ISA_NEON)
+#define TILES_LOW(X, nv) TILES_6(X, nv) X(7, nv)
+#else
+#define TILES_LOW TILES
+#endif
 TILES(CONV_TILE, 1)
 TILES(CONV_TILE, 2)
+TILES_LOW(CONV_ACROSS, 1)
+TILES_LOW(CONV_ACROSS, 2)
 
 static conv_tile_fn *const conv_tiles[NV][MR] = {{TILES(CONV_TILE_NAMES, 1)}, {TILES(CONV_TILE_NAMES, 2)}};
+static conv_tile_fn *const conv_across_tiles[NV][MR][2] = {{TILES_LOW(CONV_ACROSS_NAMES, 1)}, {TILES_LOW(CONV_ACROSS_NAMES, 2)}};
 
 /* ---- the sweep ------------------------------------------------------------------------------------------------- */
 
@@ -156,7 +174,7 @@ typedef struct conv_job {
     int64_t panels;                                             /* of all groups */
     conv_axis h, w_axis;
     int64_t few; /* so many pixels in a row or column are worth a tile; fewer run through the images */
-    int relu, backward;
+    int relu, backward, across, by_pixel;
 } conv_job;
 
 /* The part of the weights that is packed: panels [panel, panel_end), taps of rows [r0, r1) x columns [s0, s1), input
@@ -192,9 +210,10 @@ typedef struct conv_steps {
 } conv_steps;
 
 /* Tiles along `run`, as even as can be, at every place of x and y. */
-static void conv_runs(conv_run o, int nv, conv_steps x, conv_steps y, conv_steps run)
+static void conv_runs(conv_run o, int64_t nv, int across, conv_steps x, conv_steps y, conv_steps run)
 {
-    const int64_t parts = (run.count + MR - 1) / MR, low = run.count / parts, more = run.count % parts;
+    const int64_t most = across ? at_most(MR, CONV_LOW) : MR, ragged = !m_all(o.tail);
+    const int64_t parts = (run.count + most - 1) / most, low = run.count / parts, more = run.count % parts;
     const conv_run start = o;
     o.pixel = run.in;
     o.c_pixel = run.out;
@@ -204,7 +223,7 @@ static void conv_runs(conv_run o, int nv, conv_steps x, conv_steps y, conv_steps
             o.c = start.c + i * x.out + j * y.out;
             for (int64_t t = 0, mr; t < parts; t++, o.a += mr * run.in, o.c += mr * run.out) {
                 mr = low + (t < more);
-                conv_tiles[nv - 1][mr - 1](&o);
+                (across ? conv_across_tiles[nv - 1][mr - 1][ragged] : conv_tiles[nv - 1][mr - 1])(&o);
             }
         }
 }
@@ -222,7 +241,7 @@ static void conv_cell(const conv_job *x, const conv_part *part, int64_t panel, c
                   .tail = v_tail(width - (nv - 1) * VW)};
     if (o.rows && o.columns) {
         o.a = x->in + n * x->in_image + (h->in0 + rows->begin * h->in_step + rows->t0 * h->in_tap) * x->in_row +
-              (w->in0 + columns->begin * w->in_step + columns->t0 * w->in_tap) * x->in_pixel + g * x->inputs + part->k0;
+              (w->in0 + columns->begin * w->in_step + columns->t0 * w->in_tap) * x->in_pixel + (x->across ? o0 : g * x->inputs) + part->k0;
         o.b = part->packed + (panel - part->panel) * part->panel_size +
               ((h->tap0 + rows->t0 * h->tap_step - part->r0) * taps + w->tap0 + columns->t0 * w->tap_step - part->s0) * b_tap;
         o.a_row = h->in_tap * x->in_row;
@@ -243,11 +262,11 @@ static void conv_cell(const conv_job *x, const conv_part *part, int64_t panel, c
     conv_steps row = {rows->end - rows->begin, h->in_step * x->in_row, h->out_step * x->out_row};
     conv_steps pixel = {columns->end - columns->begin, w->in_step * x->in_pixel, w->out_step * x->out_pixel};
     if (pixel.count >= x->few || (pixel.count >= row.count && pixel.count >= image.count))
-        conv_runs(o, (int)nv, image, row, pixel);
+        conv_runs(o, nv, x->across, image, row, pixel);
     else if (row.count >= x->few || row.count >= image.count)
-        conv_runs(o, (int)nv, image, pixel, row);
+        conv_runs(o, nv, x->across, image, pixel, row);
     else
-        conv_runs(o, (int)nv, row, pixel, image);
+        conv_runs(o, nv, x->across, row, pixel, image);
 }
 
 /* All classes of a part of the weights, images [n, end): image by image, but corners for all images at once. */
@@ -272,90 +291,4 @@ static void conv_images(conv_job *x, const conv_part *part, int64_t n, int64_t e
                         }
         }
     }
-}
-
-/* Rows [p, p_end) of images [n, end): all phases of a backward pass, then an activation that is not the tile's. */
-static void conv_band(conv_job *x, const nn_call *c, const conv_part *part, int64_t n, int64_t end, int64_t p, int64_t p_end)
-{
-    const conv_shape v = conv_shape_of(c);
-    for (int64_t i = 0; i < (x->backward ? v.sh : 1); i++)
-        for (int64_t j = 0; j < (x->backward ? v.sw : 1); j++) {
-            if (x->backward) {
-                x->h = conv_axis_bwd(v.P, v.R, v.sh, v.pt, v.dh, i, p, p_end);
-                x->w_axis = conv_axis_bwd(v.Q, v.S, v.sw, v.pl, v.dw, j, 0, v.W);
-            } else {
-                x->h = (conv_axis){0, 1, -v.pt, v.sh, v.dh, v.H, v.R, 0, 1, p, p_end};
-                x->w_axis = (conv_axis){0, 1, -v.pl, v.sw, v.dw, v.W, v.S, 0, 1, 0, v.Q};
-            }
-            conv_images(x, part, n, end);
-        }
-    for (; n < end && part->last && v.last >= 0 && !x->relu; n++) {
-        int64_t count = (p_end - p) * x->out_row;
-        real *y = x->out + n * x->out_image + p * x->out_row;
-        void *arg[2] = {y, y};
-        nn_call call = {.arg = arg, .dim = &count, .scalar = c->scalar};
-        c->set->range[v.last](&call, 0, count);
-    }
-}
-
-/* Rows [u, end), counted through all images, with one part of the weights; whole images MR at a time. */
-static void conv_with(conv_job *x, const nn_call *c, const conv_part *part, int64_t rows, int64_t u, int64_t end)
-{
-    conv_pack(x, part, (real *)(void *)c->team->scratch);
-    while (u < end) {
-        int64_t n = u / rows, p = u % rows, images = at_most((end - u) / rows, MR);
-        if (p == 0 && images > 0) {
-            conv_band(x, c, part, n, n + images, 0, rows);
-            u += images * rows;
-        } else {
-            int64_t p_end = at_most(rows, p + end - u);
-            conv_band(x, c, part, n, n + 1, p, p_end);
-            u += p_end - p;
-        }
-    }
-}
-
-/* As many panels of weights at a time as fit the scratch; a panel that does not, tap by tap. */
-static void conv_gather(conv_job *x, const nn_call *c, int64_t rows, int64_t begin, int64_t end)
-{
-    x->few = x->in_image * (int64_t)sizeof(real) % ALIAS ? CONV_SHORT : 2; /* images ALIAS apart share sets of the cache */
-    const int64_t room = NN_RANK_NBYTES / (int64_t)sizeof(real), size = conv_max(1, x->R * x->S * x->inputs * NR);
-    conv_part part = {.r1 = x->R, .s1 = x->S, .k1 = x->inputs, .first = 1, .last = 1, .panel_size = size,
-                      .packed = (const real *)(const void *)c->team->scratch};
-    for (int64_t fit = room / size; fit > 0 && part.panel < x->panels; part.panel = part.panel_end) {
-        part.panel_end = at_most(x->panels, part.panel + fit);
-        conv_with(x, c, &part, rows, begin, end);
-    }
-    for (; part.panel < x->panels; part.panel++) /* nothing fits */
-        for (int64_t tap = 0; tap < x->R * x->S; tap++)
-            for (int64_t k = 0; k < x->inputs; k += room / NR) {
-                conv_part one = {part.panel, part.panel + 1, tap / x->S, tap / x->S + 1, tap % x->S, tap % x->S + 1, k,
-                                 at_most(x->inputs, k + room / NR), tap == 0 && k == 0,
-                                 tap == x->R * x->S - 1 && k + room / NR >= x->inputs, part.packed, 0};
-                conv_with(x, c, &one, rows, begin, end);
-            }
-}
-
-/* Rows of y, counted through all images. */
-static void conv_fwd(const nn_call *c, int64_t begin, int64_t end)
-{
-    const conv_shape v = conv_shape_of(c);
-    conv_job x = {.in = c->arg[1], .w = c->arg[2], .bias = c->arg[3], .out = c->arg[0], .in_image = v.H * v.W * v.C,
-                  .in_row = v.W * v.C, .in_pixel = v.C, .out_image = v.P * v.Q * v.K, .out_row = v.Q * v.K, .out_pixel = v.K,
-                  .inputs = v.C / v.G, .outputs = v.K / v.G, .R = v.R, .S = v.S, .w_tap = v.C / v.G * v.K,
-                  .w_group = v.K / v.G, .w_in = v.K, .w_out = 1, .relu = v.last == NN_OP_RELU_FWD};
-    x.panels = v.G * ((x.outputs + NR - 1) / NR);
-    conv_gather(&x, c, v.P, begin, end);
-}
-
-/* Rows of dx, counted through all images. */
-static void conv_bwd_data(const nn_call *c, int64_t begin, int64_t end)
-{
-    const conv_shape v = conv_shape_of(c);
-    conv_job x = {.in = c->arg[1], .w = c->arg[2], .bias = c->arg[3], .out = c->arg[0], .in_image = v.P * v.Q * v.K,
-                  .in_row = v.Q * v.K, .in_pixel = v.K, .out_image = v.H * v.W * v.C, .out_row = v.W * v.C, .out_pixel = v.C,
-                  .inputs = v.K / v.G, .outputs = v.C / v.G, .R = v.R, .S = v.S, .w_tap = v.C / v.G * v.K,
-                  .w_group = v.K / v.G, .w_in = 1, .w_out = v.K, .relu = v.last == NN_OP_RELU_FWD, .backward = 1};
-    x.panels = v.G * ((x.outputs + NR - 1) / NR);
-    conv_gather(&x, c, v.H, begin, end);
 }

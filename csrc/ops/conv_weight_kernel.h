@@ -9,11 +9,6 @@ enum {
     CONV_TILE_SIZE = MR * NR,
     CONV_UNITS = 320 /* tiles at a time: their sums, half a megabyte, stay in L2 */
 };
-#if defined(NN_ISA_AVX512) || defined(NN_ISA_NEON)
-#define CONV_GUARDED_TILES(X, nv) TILES_6(X, nv) X(7, nv)
-#else
-#define CONV_GUARDED_TILES TILES
-#endif
 
 /* Pixels of a tile: images x rows x columns, and of each row columns [full, full_end) without looking. */
 typedef struct conv_walk {
@@ -21,16 +16,18 @@ typedef struct conv_walk {
     real *sums;         /* mr x (nv vectors) */
     int64_t images, rows, begin, full, full_end, end;
     int64_t x_image, x_row, x_pixel, dy_image, dy_row, dy_pixel;
+    int64_t tap;              /* between the taps of a depthwise row in x */
     int64_t low, high, slide; /* at column q only rows [low - q slide, high - q slide) see the image */
     vmask tail;
     int resume;
 } conv_walk;
 
-/* Columns [q, end) of a row. ragged: the last vector of dy is not whole. guarded: some rows do not see the image. */
-V_INLINE void conv_dw_columns(const int mr, const int nv, const int ragged, const int guarded, const conv_walk *o,
+/* Columns [q, end) of a row. ragged: the last vector of dy is not whole. guarded: some rows do not see the image.
+ * across: depthwise, x stands in the lanes as dy does. */
+V_INLINE void conv_dw_columns(const int mr, const int nv, const int across, const int ragged, const int guarded, const conv_walk *o,
                               vreal acc[MR][NV], const real *x, const real *dy, int64_t q, int64_t end)
 {
-    const int64_t x_pixel = o->x_pixel, dy_pixel = o->dy_pixel;
+    const int64_t x_pixel = o->x_pixel, dy_pixel = o->dy_pixel, tap = o->tap;
     const vmask tail = o->tail;
     x += q * x_pixel;
     dy += q * dy_pixel;
@@ -41,14 +38,18 @@ V_INLINE void conv_dw_columns(const int mr, const int nv, const int ragged, cons
         V_UNROLL for (int i = 0; i < mr; i++) {
             if (guarded && (i < o->low - q * o->slide || i >= o->high - q * o->slide))
                 continue;
-            vreal xi = v_set1(x[i]);
-            V_UNROLL for (int j = 0; j < nv; j++)
+            const real *at = x + (across ? i * tap : i);
+            vreal xi = v_set1(*at);
+            V_UNROLL for (int j = 0; j < nv; j++) {
+                if (across)
+                    xi = ragged && j == nv - 1 ? v_load_m(at + j * VW, tail) : v_load(at + j * VW);
                 acc[i][j] = v_fma(xi, g[j], acc[i][j]);
+            }
         }
     }
 }
 
-V_INLINE void conv_dw_tile(const int mr, const int nv, const int ragged, const int guarded, const conv_walk *o)
+V_INLINE void conv_dw_tile(const int mr, const int nv, const int across, const int ragged, const int guarded, const conv_walk *o)
 {
     vreal acc[MR][NV];
     V_UNROLL for (int i = 0; i < mr; i++)
@@ -58,10 +59,10 @@ V_INLINE void conv_dw_tile(const int mr, const int nv, const int ragged, const i
         const real *x = o->x + n * o->x_image, *dy = o->dy + n * o->dy_image;
         for (int64_t p = 0; p < o->rows; p++, x += o->x_row, dy += o->dy_row) {
             if (guarded)
-                conv_dw_columns(mr, nv, 1, 1, o, acc, x, dy, o->begin, o->full);
-            conv_dw_columns(mr, nv, ragged, 0, o, acc, x, dy, o->full, o->full_end);
+                conv_dw_columns(mr, nv, across, 1, 1, o, acc, x, dy, o->begin, o->full);
+            conv_dw_columns(mr, nv, across, ragged, 0, o, acc, x, dy, o->full, o->full_end);
             if (guarded)
-                conv_dw_columns(mr, nv, 1, 1, o, acc, x, dy, o->full_end, o->end);
+                conv_dw_columns(mr, nv, across, 1, 1, o, acc, x, dy, o->full_end, o->end);
         }
     }
     V_UNROLL for (int i = 0; i < mr; i++)
@@ -71,20 +72,21 @@ V_INLINE void conv_dw_tile(const int mr, const int nv, const int ragged, const i
 
 typedef void conv_dw_fn(const conv_walk *o);
 #define CONV_DW_TILE(mr, nv)                                                                               \
-    static void conv_dw_ukr_##mr##x##nv(const conv_walk *o) { conv_dw_tile(mr, nv, 0, 0, o); }             \
-    static void conv_dw_ukr_ragged_##mr##x##nv(const conv_walk *o) { conv_dw_tile(mr, nv, 1, 0, o); }
-#define CONV_DW_GUARDED(mr, nv) \
-    static void conv_dw_ukr_guarded_##mr##x##nv(const conv_walk *o) { conv_dw_tile(mr, nv, 1, 1, o); }
+    static void conv_dw_ukr_##mr##x##nv(const conv_walk *o) { conv_dw_tile(mr, nv, 0, 0, 0, o); }          \
+    static void conv_dw_ukr_ragged_##mr##x##nv(const conv_walk *o) { conv_dw_tile(mr, nv, 0, 1, 0, o); }
+#define CONV_DW_GUARDED(mr, nv)                                                                            \
+    static void conv_dw_ukr_guarded_##mr##x##nv(const conv_walk *o) { conv_dw_tile(mr, nv, 0, 1, 1, o); }  \
+    static void conv_dw_ukr_across_##mr##x##nv(const conv_walk *o) { conv_dw_tile(mr, nv, 1, 1, 1, o); }
 #define CONV_DW_NAMES(mr, nv) {conv_dw_ukr_##mr##x##nv, conv_dw_ukr_ragged_##mr##x##nv},
-#define CONV_DW_GUARDED_NAMES(mr, nv) conv_dw_ukr_guarded_##mr##x##nv,
+#define CONV_DW_GUARDED_NAMES(mr, nv) {conv_dw_ukr_guarded_##mr##x##nv, conv_dw_ukr_across_##mr##x##nv},
 TILES(CONV_DW_TILE, 1)
 TILES(CONV_DW_TILE, 2)
-CONV_GUARDED_TILES(CONV_DW_GUARDED, 1)
-CONV_GUARDED_TILES(CONV_DW_GUARDED, 2)
+TILES_LOW(CONV_DW_GUARDED, 1)
+TILES_LOW(CONV_DW_GUARDED, 2)
 
 static conv_dw_fn *const conv_dw_tiles[NV][MR][2] = {{TILES(CONV_DW_NAMES, 1)}, {TILES(CONV_DW_NAMES, 2)}};
-static conv_dw_fn *const conv_dw_guarded[NV][MR] = {{CONV_GUARDED_TILES(CONV_DW_GUARDED_NAMES, 1)},
-                                                    {CONV_GUARDED_TILES(CONV_DW_GUARDED_NAMES, 2)}};
+static conv_dw_fn *const conv_dw_guarded[NV][MR][2] = {{TILES_LOW(CONV_DW_GUARDED_NAMES, 1)},
+                                                       {TILES_LOW(CONV_DW_GUARDED_NAMES, 2)}};
 
 /* Places p of n with 0 <= p stride + at < size. */
 static void conv_seen(int64_t at, int64_t stride, int64_t size, int64_t n, int64_t *begin, int64_t *end)
@@ -107,25 +109,25 @@ static conv_unit conv_unit_of(const nn_call *c, const conv_shape *v, const conv_
     int64_t panel = index / plan->blocks / plan->strips, g = panel / plan->panels, j = panel % plan->panels * NR;
     int64_t r = plan->flat ? strip : strip / v->S, s = plan->flat ? 0 : strip % v->S, inputs = v->C / v->G;
     int64_t m = part_begin(plan->rows, plan->blocks, block), row = r * v->dh - v->pt, column = s * v->dw - v->pl;
-    int64_t k = g * (v->K / v->G) + j;
-    conv_unit u = {.mr = part_begin(plan->rows, plan->blocks, block + 1) - m, .width = at_most(v->K / v->G - j, NR),
+    int64_t outputs = v->K / plan->groups, k = g * outputs + j, per_tap = plan->across ? 1 : v->C; /* rows of a tap, if flat */
+    conv_unit u = {.mr = part_begin(plan->rows, plan->blocks, block + 1) - m, .width = at_most(outputs - j, NR),
                    .to = ((r * v->S + s) * inputs + m) * v->K + k};
     u.nv = (u.width + VW - 1) / VW;
     conv_walk *o = &u.walk;
-    *o = (conv_walk){.x_image = v->H * v->W * v->C, .x_row = v->sh * v->W * v->C, .x_pixel = v->sw * v->C,
-                     .dy_image = v->P * v->Q * v->K, .dy_row = v->Q * v->K, .dy_pixel = v->K, .slide = v->sw * v->C,
+    *o = (conv_walk){.x_image = v->H * v->W * v->C, .x_row = v->sh * v->W * v->C, .x_pixel = v->sw * v->C, .tap = v->C,
+                     .dy_image = v->P * v->Q * v->K, .dy_row = v->Q * v->K, .dy_pixel = v->K, .slide = v->sw * per_tap,
                      .tail = v_tail(u.width - (u.nv - 1) * VW)};
-    o->x = (const real *)c->arg[1] + (row * v->W + column) * v->C + g * inputs + m;
+    o->x = (const real *)c->arg[1] + (row * v->W + column) * v->C + (plan->across ? k + m * v->C : g * inputs + m);
     o->dy = (const real *)c->arg[2] + k;
     conv_seen(row, v->sh, v->H, v->P, &u.first, &u.last);
-    conv_seen(column + (plan->flat ? m / v->C : 0), v->sw, v->W, v->Q, &o->full, &o->end); /* the leftmost tap */
-    conv_seen(column + (plan->flat ? (m + u.mr - 1) / v->C : 0), v->sw, v->W, v->Q, &o->begin, &o->full_end);
+    conv_seen(column + (plan->flat ? m / per_tap : 0), v->sw, v->W, v->Q, &o->full, &o->end); /* the leftmost tap */
+    conv_seen(column + (plan->flat ? (m + u.mr - 1) / per_tap : 0), v->sw, v->W, v->Q, &o->begin, &o->full_end);
     if (o->full >= o->full_end)
         o->full = o->full_end = o->end;
-    o->low = -column * v->C - m;
-    o->high = (v->W - column) * v->C - m;
+    o->low = -column * per_tap - m;
+    o->high = (v->W - column) * per_tap - m;
     int guarded = o->begin < o->full || o->full_end < o->end;
-    u.tile = guarded ? conv_dw_guarded[u.nv - 1][u.mr - 1] : conv_dw_tiles[u.nv - 1][u.mr - 1][u.width % VW != 0];
+    u.tile = guarded || plan->across ? conv_dw_guarded[u.nv - 1][u.mr - 1][plan->across] : conv_dw_tiles[u.nv - 1][u.mr - 1][u.width % VW != 0];
     return u;
 }
 
