@@ -54,6 +54,7 @@ static inline pool_span pool_covers(int64_t p, int64_t stride, int64_t padding, 
     return (pool_span){begin < 0 ? 0 : begin, end > size ? size : end};
 }
 
+static inline int pool_has_bytes(const pool *g) { return g->R * g->S <= POOL_BYTE_TAPS; }
 static inline int pool_is_disjoint(const pool *g) { return g->sh >= g->R && g->sw >= g->S; }
 #endif
 

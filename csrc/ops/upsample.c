@@ -117,26 +117,28 @@ V_INLINE pool upsample_windows(const nn_call *c)
     return (pool){d[0], d[1] * d[4], d[2] * d[5], d[3], d[4], d[5], d[4], d[5], 0, 0, d[1], d[2]};
 }
 
-V_INLINE void nearest_window(const nn_call *c, const pool_window *w, int64_t rows, int64_t columns, channels k)
+V_INLINE void nearest_window(const pool_data *d, const pool_window *w, int64_t rows, int64_t columns, channels k)
 {
-    window_fill(w, rows, columns, k, c_load((const real *)c->arg[1] + w->y, k));
+    window_fill(w, rows, columns, k, c_load((const real *)d->arg[1] + w->y, k));
 }
 
-V_INLINE void nearest_window_back(const nn_call *c, const pool_window *w, int64_t rows, int64_t columns, channels k)
+V_INLINE void nearest_window_back(const pool_data *d, const pool_window *w, int64_t rows, int64_t columns, channels k)
 {
-    c_store((real *)c->arg[0] + w->y, k, window_sum(w, rows, columns, k));
+    c_store((real *)d->arg[0] + w->y, k, window_sum(w, rows, columns, k));
 }
 
 static void upsample_nearest_fwd(const nn_call *c, int64_t t, int64_t end)
 {
     const pool g = upsample_windows(c);
-    each_window(c, &g, c->arg[0], t, end, nearest_window, 0);
+    const pool_data d = pool_arguments(c, 0);
+    each_window(&d, &g, d.arg[0], t, end, nearest_window, 0);
 }
 
 static void upsample_nearest_bwd(const nn_call *c, int64_t t, int64_t end)
 {
     const pool g = upsample_windows(c);
-    each_window(c, &g, c->arg[1], t, end, nearest_window_back, 0);
+    const pool_data d = pool_arguments(c, 0);
+    each_window(&d, &g, d.arg[1], t, end, nearest_window_back, 0);
 }
 
 /* The taps of an element along one axis, tap r being output `out` + r of input `in`, or input `in` + r of output `out`. */
