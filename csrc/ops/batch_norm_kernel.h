@@ -44,7 +44,10 @@ V_INLINE void bn_columns(const nn_call *c, const bn_shape *s, int64_t at, int64_
 }
 
 /* A pointer that may be NULL: then `absent`. */
-V_INLINE vreal bn_load(const real *x, int64_t j, vmask m, int full, vreal absent) { return x ? row_load(x + j, m, full) : absent; }
+V_INLINE vreal bn_load(const real *x, int64_t j, vmask m, int full, vreal absent)
+{
+    return x ? row_load(x + j, m, full) : absent;
+}
 
 V_INLINE vreal bn_inverse(const nn_call *c, vreal var)
 {
@@ -149,7 +152,8 @@ V_INLINE void bn_statistics(const nn_call *c, const bn_shape *s, int64_t at, int
     int depth = 0;
     for (int64_t i = 0; i < s->chunks; i++) {
         const int64_t from = (at * s->chunks + i) * s->C + j, left = s->rows - i * s->chunk;
-        bn_node node = {row_load(s->first + from, m, full), row_load(s->second + from, m, full), left < s->chunk ? left : s->chunk};
+        bn_node node = {row_load(s->first + from, m, full), row_load(s->second + from, m, full), 0};
+        node.n = left < s->chunk ? left : s->chunk;
         for (int64_t bit = 1; i & bit; bit *= 2) {
             depth--;
             node = bn_merge(&part[depth], &node);
@@ -276,8 +280,8 @@ static void batch_norm_fixed_fwd(const nn_call *c, int64_t begin, int64_t end)
             v_store_m(a + j, m, v_mul(bn_load(gamma, from + j, m, 0, v_set1(1)), inverse));
         }
         for (int64_t i = begin * C + from; i < end * C; i += C)
-            bn_normalise((real *)c->arg[0] + i, (const real *)c->arg[1] + i, mean ? mean + from : zero, a, beta ? beta + from : NULL,
-                         width);
+            bn_normalise((real *)c->arg[0] + i, (const real *)c->arg[1] + i, mean ? mean + from : zero, a,
+                         beta ? beta + from : NULL, width);
     }
 }
 

@@ -5,8 +5,9 @@
  * Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov 2014, section 4, with the factor moved from prediction to
  * training: a tape for prediction has no dropout. The backward pass is the same op on dy, drawing the same numbers.
  * spatial_dropout drops whole channels of a sample: neighbouring pixels are so alike that single ones drop nothing
- * (Tompson, Goroshin, Jain, LeCun, Bregler 2015, section 3.2). Shapes: x, y (N, D); or (N, P, C), P pixels. y may alias x. Error: two roundings, at most 2 u |y|. A dropped NaN or infinity is dropped: 0, not
- * 0 x; a kept one propagates.
+ * (Tompson, Goroshin, Jain, LeCun, Bregler 2015, section 3.2).
+ * Shapes: x, y (N, D), or (N, P, C) with P pixels. y may alias x. Error: two roundings, at most 2 u |y|. A dropped NaN or
+ * infinity is dropped: 0, not 0 x; a kept one propagates.
  *
  * Which elements are dropped depends on (seed, layer, step, e) alone, e = r D + j for feature j of row r of the global
  * step, e = j if per_step (one draw of D neurons for all rows: the lectures' form), e = r C + c for channel c of row r if

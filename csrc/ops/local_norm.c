@@ -41,7 +41,8 @@ static void local_norm_bwd(const nn_call *c)
     const real factor = (real)(2 * c->scalar[1] * c->scalar[2]);
     for (int64_t i = 0; i < c->dim[0]; i++) {
         real *dx = (real *)c->arg[0] + i * C;
-        const real *dy = (const real *)c->arg[1] + i * C, *x = (const real *)c->arg[2] + i * C, *s = (const real *)c->arg[3] + i * C;
+        const real *dy = (const real *)c->arg[1] + i * C, *x = (const real *)c->arg[2] + i * C;
+        const real *s = (const real *)c->arg[3] + i * C;
         for (int64_t j = 0; j < C; j++) {
             real sum = 0;
             for (int64_t n = j - half; n <= j + half; n++)
@@ -138,7 +139,11 @@ V_INLINE void lrn_rows(const nn_call *c, const lrn_pass *p, int64_t i, int64_t e
 
 /* s^-beta. k[0] = -beta. Lanes outside a row have s = 0, which is not a number's power: they become 1. */
 V_INLINE vreal lrn_power(const lrn_pass *p, vreal s) { return v_exp(v_mul(p->k[0], v_log(s))); }
-V_INLINE vreal lrn_load_s(const real *s, vmask m, int full) { return full ? v_load(s) : v_select(m, v_load_m(s, m), v_set1(1)); }
+V_INLINE vreal lrn_load_s(const real *s, vmask m, int full)
+{
+    return full ? v_load(s) : v_select(m, v_load_m(s, m), v_set1(1));
+}
+
 
 /* Forward: a = x, z = s; the constants are -beta, k, alpha. */
 V_INLINE vreal lrn_value(const lrn_pass *p, int64_t j, vmask m, int full) { return row_load(p->a + j, m, full); }
