@@ -148,7 +148,7 @@ class RunFolder:
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; --out names a folder")
         with writing(path):
-            (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+            path.mkdir(parents=True, exist_ok=True)  # its settings come first: without them there is no run
         return cls(path)
 
     @classmethod
