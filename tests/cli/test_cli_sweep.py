@@ -168,5 +168,5 @@ def test_bad_values(inside, file, tmp_path, options, code, message):
 def test_the_example_runs(inside):
     quick = ("--set", "train.epochs=1", "--set", "data.limit=400")
     done = inside("sweep", ROOT / "examples/sweep.toml", *quick, "--json", "--quiet")
-    assert done.code == 0 and len(done.json["runs"]) == 18 and len(done.json["settings"]) == 6
-    assert all(row["val_accuracy"]["n"] == 3 for row in done.json["settings"])
+    assert done.code == 0 and len(done.json["runs"]) == 8 and len(done.json["settings"]) == 4
+    assert all(row["val_accuracy"]["n"] == 2 for row in done.json["settings"])
