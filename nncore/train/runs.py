@@ -63,8 +63,9 @@ def limited(data, config: Config):
     return replace(data, train=replace(split, images=images, labels=labels))
 
 
-def make_trainer(config: Config, data, callbacks: tuple[Callback, Callback], steps: int | None = None, **options) -> Trainer:
-    """A trainer for these settings. `callbacks` are told first and last, early stopping stands between them. `steps` ends
+def make_trainer(config: Config, data, callbacks: tuple[Callback | None, Callback | None] = (None, None),
+                 steps: int | None = None, **options) -> Trainer:
+    """A trainer for these settings. `callbacks` are told first and last, if any, early stopping between them. `steps` ends
     this call early; it is no setting.
 
     Raises UsageError for settings that do not fit the data, LimitError for a network larger than the memory.
@@ -72,12 +73,13 @@ def make_trainer(config: Config, data, callbacks: tuple[Callback, Callback], ste
     t, p = config.train, config.penalty
     model = parts.make_model(config.model, len(data.classes), t.seed, config.data.standardise)
     first, last = callbacks
-    between = [EarlyStopping("val_loss", t.patience)] if t.patience else []
+    between = EarlyStopping("val_loss", t.patience) if t.patience else None
+    told = [c for c in (first, between, last) if c is not None]
     more = {"augment": parts.make_augment(config.augment), "average": parts.make_average(config.average),
             "clip": parts.make_clip(config.clip), "penalty": parts.make_penalty(p.l1, p.l2, p.biases)}
     options.update((k, v) for k, v in more.items() if v is not None)
     return model.trainer(data.train, t.epochs, t.batch, parts.make_optimizer(config.optimizer, config.schedule),
-                         parts.make_loss(t.loss), config.data.validation, [first, *between, last], shards=t.shards,
+                         parts.make_loss(t.loss), config.data.validation, told, shards=t.shards,
                          steps=min((n for n in (steps, t.steps) if n), default=None), **options)
 
 
@@ -148,7 +150,7 @@ class RunFolder:
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; --out names a folder")
         with writing(path):
-            (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+            path.mkdir(parents=True, exist_ok=True)  # its settings come first: without them there is no run
         return cls(path)
 
     @classmethod

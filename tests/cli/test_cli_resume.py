@@ -140,7 +140,7 @@ def test_damaged_runs(inside, tiny, tmp_path):
                             (text.replace("batch = 64", "batch = 'x'"), "batch"),
                             (text + "[", "config.toml"),
                             (text.replace("numerics = ", "numerics = 9"), "numerics id"),
-                            (text.replace('"mlp"', '"rbf"'), "'rbf'")):
+                            (text.replace('"mlp"', '"mpl"'), "'mpl'")):
         config.write_text(broken)
         done = inside("train", "--resume", "r")
         assert done.code == 3 and message in done.err, done
