@@ -36,10 +36,11 @@ class RateSearch:
 
     @property
     def steepest(self) -> float | None:
-        """The rate at which the smoothed loss falls fastest on the logarithmic axis, before its lowest point; None if it
-        never falls."""
+        """The rate at which the smoothed loss falls fastest on the logarithmic axis, over a tenth of the steps, before its
+        lowest point and behind the first tenth, which has nothing to smooth with; None if it never falls."""
         s = self.smoothed
-        slopes = {i: s[i + 1] - s[i - 1] for i in range(1, self._valley)}
+        h = max(1, len(s) // 20)
+        slopes = {i: s[i + h] - s[i - h] for i in range(len(s) // 10 + h, min(self._valley + 1, len(s) - h))}
         best = min(slopes, key=slopes.__getitem__, default=None)
         return self.rates[best] if best is not None and slopes[best] < 0 else None
 
