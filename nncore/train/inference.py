@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from nncore.errors import UsageError
 from nncore.graph import ops
+from nncore.graph.fold import fold as folded
 from nncore.graph.node import Node
 from nncore.graph.tape import Executor, Position, Tape, compile_tape
 from nncore.nn.losses import MSE, CrossEntropy, Loss, MultiTask
@@ -62,7 +63,7 @@ def evaluate(model, data: Samples, loss: Loss | None, executor: Executor | None)
     return Evaluation(len(data), sum(loss.factors[h] * e.loss for h, e in found.items()), None, found)
 
 
-def collect(model, what: str, data: Samples, executor: Executor | None) -> Tensor | dict[str, Tensor]:
+def collect(model, what: str, data: Samples, executor: Executor | None, fold: bool = False) -> Tensor | dict[str, Tensor]:
     """The outputs over all samples: "classes", "proba" or "values"; one output gives its values in any case."""
     model.expect(data.image_shape)
     data = Samples(data.x, rows=data.rows)
@@ -70,11 +71,12 @@ def collect(model, what: str, data: Samples, executor: Executor | None) -> Tenso
     def build(batch):
         z, *_ = model.graph(data, batch, training=False)
         heads = z if isinstance(z, dict) else {"": z}
-        return [], {head: _answer(what, ops.flatten(zh)) for head, zh in heads.items()}
+        found = dict(zip(heads, folded(list(heads.values())), strict=True)) if fold else heads
+        return [], {head: _answer(what, ops.flatten(zh)) for head, zh in found.items()}
 
     parts: dict[str, list[Tensor]] = {}
     position, executor = Position(), executor or Executor()
-    for tape, steps in segments(model, what, data, build):
+    for tape, steps in segments(model, what, data, build, fold):
         for _ in range(steps):
             executor.run([(tape, 1)], model.memory, externals(data), position, n_samples=len(data))
             for head in tape.outputs:

@@ -216,17 +216,17 @@ class Model(Transfer):
         several heads also those of each head."""
         return inference.evaluate(self, samples(data), loss, executor)
 
-    def predict(self, x, proba: bool = False, executor: Executor | None = None):
+    def predict(self, x, proba: bool = False, executor: Executor | None = None, fold: bool = False):
         """Classes (N,) i32, or class probabilities (N, C) with proba=True; for one output its values (N, 1); a dict of
-        these by name for several heads.
+        these by name for several heads. fold: put batch normalisations into the weights before them: faster, rounds elsewhere.
 
         x: samples with the buffer protocol or DLPack, or a split. Raises ShapeError for samples of another size.
         """
-        return inference.collect(self, "proba" if proba else "classes", samples(x), executor)
+        return inference.collect(self, "proba" if proba else "classes", samples(x), executor, fold)
 
-    def logits(self, x, executor: Executor | None = None):
-        """The network's outputs as they are, (N, outputs); a dict of them for several heads."""
-        return inference.collect(self, "values", samples(x), executor)
+    def logits(self, x, executor: Executor | None = None, fold: bool = False):
+        """The network's outputs as they are, (N, outputs); a dict of them for several heads. fold as in predict."""
+        return inference.collect(self, "values", samples(x), executor, fold)
 
     def confusion(self, data, executor: Executor | None = None) -> list[list[int]]:
         """Counts [true class][predicted class] over labelled samples."""

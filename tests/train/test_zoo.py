@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from array import array
 
 import pytest
 
@@ -108,3 +109,15 @@ def test_the_perceptron_rule_learns_and_unit_steps_are_its_neurons():
 def test_a_window_larger_than_the_image_is_refused():
     with pytest.raises(nn.ShapeError, match="window"):
         make("lenet1").summary((4, 4, 1))
+
+
+@pytest.mark.parametrize("name", ["cnn", "resnet-small"])
+def test_folded_batch_norm_predicts_the_same(name, data):
+    """Folding rounds elsewhere: each layer's error is a few u of its largest term, far below 1e-4 of the largest logit."""
+    model = make(name, seed=1)
+    model.fit(data, epochs=2, batch=7, optimizer=nn.Adam(1e-3))
+    plain, folded = (array("f", model.logits(data.images, fold=fold).tobytes()) for fold in (False, True))
+    assert plain != folded
+    assert max(abs(a - b) for a, b in zip(plain, folded, strict=True)) < 1e-4 * max(map(abs, plain))
+    assert "batch_norm_fixed_fwd" not in [i.op for i in model.tapes[("values", 14, "u8", False, False, True)].instructions
+                                          if i.dims[0] >= 14 * 28 * 28]
