@@ -35,6 +35,11 @@ def rejection(out):
         assert wanted == sorted(wanted)
 
 
+def postal_codes(out):
+    dense, convolutional = map(shares, out.splitlines())
+    assert convolutional[0] < dense[0] and convolutional[2] < dense[2]
+
+
 def committee(out):
     alone = [shares(line)[0] for line in lines_with(out, "member")]
     together = shares(lines_with(out, "average")[0])[0]
