@@ -179,7 +179,8 @@ V_INLINE pool_span linear_inputs(int64_t o, int64_t f, int64_t n)
     return (pool_span){i, i + 1 + (place > 2 * f * i)};
 }
 
-/* Rows [t, end) of y, counted through all images. An output's place moves on by 2 / (2 fw) of a pixel: no division. */
+/* Rows [t, end) of y, counted through all images. Away from the left and the right edge an output has the weights of the
+ * one fw before: they are made for two pixels of x and for the last. */
 static void upsample_bilinear_fwd(const nn_call *c, int64_t t, int64_t end)
 {
     const int64_t H = c->dim[1], W = c->dim[2], C = c->dim[3], fh = c->dim[4], fw = c->dim[5], row = W * C;
@@ -190,12 +191,13 @@ static void upsample_bilinear_fwd(const nn_call *c, int64_t t, int64_t end)
         const int64_t rows = span_size(h), above = linear_weight(o, h.begin, fh, H), a[2] = {above, 2 * fh - above};
         const real *x = (const real *)c->arg[1] + (t / (H * fh) * H + h.begin) * row;
         real *y = (real *)c->arg[0] + t * W * fw * C;
-        for (int64_t u = 0, j = 0; u < W * fw; u++, y += C) {
+        real weights[NN_MAX_UPSAMPLE][4];
+        for (int64_t u = 0, j = 0, phase = 0; u < W * fw; u++, y += C, phase = phase + 1 < fw ? phase + 1 : 0) {
             const int64_t place = linear_place(u, fw, W);
             j += place >= 2 * fw * (j + 1);
             const int64_t right = place - 2 * fw * j, b[2] = {2 * fw - right, right}, columns = 1 + (right > 0);
-            real weight[4];
-            for (int64_t k = 0; k < rows * columns; k++)
+            real *weight = weights[phase];
+            for (int64_t k = 0; k < rows * columns && (u < 2 * fw || u >= (W - 1) * fw); k++)
                 weight[k] = (real)((double)(a[columns == 2 ? k / 2 : k] * b[columns == 2 ? k % 2 : 0]) * unit);
             if (rows == 2 && columns == 2)
                 linear_channels(y, x + j * C, row, C, weight, 2, 2);
