@@ -14,12 +14,12 @@
 
 enum {
     NN_NUMERICS_ID = 1,  /* raised whenever any bit of math mode f32 changes; stored in every checkpoint */
+    NN_MAX_UPSAMPLE = 64, /* the largest factor of an upsampling */
     NN_MAX_ARGS = 12,
     NN_MAX_DIMS = 16,
     NN_MAX_SCALARS = 16,
     NN_MAX_EXTERNALS = 8,
-    NN_MAX_THREADS = 64,
-    NN_MAX_UPSAMPLE = 64
+    NN_MAX_THREADS = 64
 };
 
 typedef enum nn_status {
