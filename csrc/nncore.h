@@ -14,6 +14,7 @@
 
 enum {
     NN_NUMERICS_ID = 1,  /* raised whenever any bit of math mode f32 changes; stored in every checkpoint */
+    NN_MAX_UPSAMPLE = 64, /* the largest factor of an upsampling */
     NN_MAX_ARGS = 12,
     NN_MAX_DIMS = 20,
     NN_MAX_SCALARS = 16,
@@ -106,21 +107,22 @@ typedef enum nn_opcode {
     NN_OP_SOFTMAX_BWD,     /* dx = y (dy - sum_j dy_j y_j). dx dy y; N C */
     NN_OP_LOG_SOFTMAX_FWD, /* y = x - max - log(sum exp(x - max)). y x; N C */
     NN_OP_LOG_SOFTMAX_BWD, /* dx = dy - exp(y) sum_j dy_j. dx dy y; N C */
-    /* pool.c; windows (R, S), strides (sh, sw), padding (ph, pw) left out; y (N, P, Q, C) of x (N, H, W, C), P =
-     * (H + 2 ph - R) / sh + 1. dims of all: N H W C R S sh sw ph pw. index holds the tap r S + s, u8 if R S <= 256, else i32 */
-    NN_OP_MAX_POOL_FWD, /* y = max over the window, index = its first tap. y index x */
-    NN_OP_MAX_POOL_BWD, /* dx = sum of dy over windows whose maximum it was, (p, q) ascending. dx dy index */
-    NN_OP_AVG_POOL_FWD, /* y = (1 / n) sum, n taps inside the image. y x */
-    NN_OP_AVG_POOL_BWD, /* dx = sum over windows of dy / n, (p, q) ascending. dx dy */
-    NN_OP_L2_POOL_FWD,  /* y = sqrt(sum of squares). y x */
-    NN_OP_L2_POOL_BWD,  /* dx = x sum over windows of dy / y, 0 where y = 0. dx dy x y */
-    /* upsample.c; x (N, H, W, C), y (N, fh H, fw W, C). dims N H W C fh fw; corners as torch's align_corners=False */
-    NN_OP_UPSAMPLE_NEAREST_FWD,  /* y = x repeated fh fw times. y x */
-    NN_OP_UPSAMPLE_NEAREST_BWD,  /* dx = sum of the copies' dy, row by row. dx dy */
-    NN_OP_UPSAMPLE_BILINEAR_FWD, /* y = sum of 4 neighbours by weight. y x */
-    NN_OP_UPSAMPLE_BILINEAR_BWD, /* dx = sum of dy by weight, row by row. dx dy */
+    /* pool.c; windows R x S, strides sh sw, padding ph pw left out; x (N, H, W, C), y (N, P, Q, C), P = (H + 2 ph - R) / sh + 1.
+     * index holds the tap r S + s, u8 if R S <= 256, else i32; dx sums over the windows of an element, (p, q) ascending */
+    NN_OP_MAX_POOL_FWD, /* y = max over the window, index = its first tap. y index x; N H W C R S sh sw ph pw */
+    NN_OP_MAX_POOL_BWD, /* dx = sum of dy where the index is here. dx dy index; N H W C R S sh sw ph pw */
+    NN_OP_AVG_POOL_FWD, /* y = (1 / n) sum, n taps inside the image. y x; N H W C R S sh sw ph pw */
+    NN_OP_AVG_POOL_BWD, /* dx = sum of dy / n. dx dy; N H W C R S sh sw ph pw */
+    NN_OP_L2_POOL_FWD,  /* y = sqrt(sum of squares). y x; N H W C R S sh sw ph pw */
+    NN_OP_L2_POOL_BWD,  /* dx = x sum of dy / y, 0 where y = 0. dx dy x y; N H W C R S sh sw ph pw */
+    /* upsample.c; x (N, H, W, C), y (N, fh H, fw W, C), fh, fw <= NN_MAX_UPSAMPLE; corners as torch's align_corners=False */
+    NN_OP_UPSAMPLE_NEAREST_FWD,  /* y = x repeated fh fw times. y x; N H W C fh fw */
+    NN_OP_UPSAMPLE_NEAREST_BWD,  /* dx = sum of the copies' dy, row by row. dx dy; N H W C fh fw */
+    NN_OP_UPSAMPLE_BILINEAR_FWD, /* y = sum of 4 neighbours by weight. y x; N H W C fh fw */
+    NN_OP_UPSAMPLE_BILINEAR_BWD, /* dx = sum of dy by weight, row by row. dx dy; N H W C fh fw */
     /* join.c */
-    NN_OP_CONCAT,     /* y[i] = x_0[i], x_1[i] and so on, joined row by row. y x_0 x_1; rows inputs C_0 C_1 */
+    NN_OP_CONCAT,     /* y[i] = a[i], b[i] and so on, rows of A, B, ... elements side by side. y a b? c? d? e? f? g? h? i? j? k?;
+                         rows inputs A B C D E F G H I J K */
     NN_OP_BLOCK_COPY, /* y[n,p,q,k] = x[n, p + a, q + b, k + c], 0 outside x. y x; N H W C P Q K a b c */
     /* loss.c; one loss per row (N), and dz = scale dloss/dz computed along with it */
     NN_OP_SOFTMAX_XENT,   /* loss = logsumexp(z) - z[t]. loss dz z labels; N C; scale */

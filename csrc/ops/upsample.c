@@ -7,6 +7,7 @@
  * Source: torch's interpolate with align_corners=False: the corners of the images meet, not the centres of their corner
  * pixels; beyond the outermost centres the value is constant. Nearest upsampling is the transpose of sum pooling: the
  * loops are pool.c's. Shapes: x, dx (N, H, W, C), y, dy (N, fh H, fw W, C). Nothing aliases.
+ * fh, fw <= NN_MAX_UPSAMPLE.
  * Weights: s is a multiple of 1 / (2 fh), so a b is a whole number over 4 fh fw: computed in double, rounded to real once,
  * exact for factors that are powers of two. A tap of weight 0 is not read: a NaN spreads only to where it is seen.
  * Order: nearest forward exact, backward additions, the copies (o, u) ascending from the first; bilinear one chain of
@@ -141,89 +142,92 @@ static void upsample_nearest_bwd(const nn_call *c, int64_t t, int64_t end)
     each_window(&d, &g, d.arg[1], t, end, nearest_window_back, 0);
 }
 
-/* The taps of an element along one axis, tap r being output `out` + r of input `in`, or input `in` + r of output `out`. */
-typedef struct linear_axis {
-    int64_t count, out, in, by_out, by_in; /* by_out, by_in: 1 and 0, or 0 and 1 */
-    int64_t f, n;
-} linear_axis;
+enum { LINEAR_BLOCKS = 4 }; /* vectors of channels that share the loads of the weights */
 
-V_INLINE int64_t axis_weight(const linear_axis *a, int64_t r)
-{
-    return linear_weight(a->out + r * a->by_out, a->in + r * a->by_in, a->f, a->n);
-}
-
-/* The one or two inputs nearest to output o. */
-V_INLINE linear_axis axis_of_output(int64_t o, int64_t f, int64_t n)
-{
-    const int64_t place = linear_place(o, f, n);
-    return (linear_axis){1 + (place % (2 * f) > 0), o, place / (2 * f), 0, 1, f, n};
-}
-
-/* The outputs that input i has a weight in. */
-V_INLINE linear_axis axis_of_input(int64_t i, int64_t f, int64_t n)
-{
-    const pool_span reach = linear_reach(i, f, n);
-    return (linear_axis){reach.end - reach.begin, reach.begin, i, 1, 0, f, n};
-}
-
-enum { LINEAR_BLOCKS = 4 }; /* vectors of channels that share the work of a weight */
-
-/* y = sum over the taps, x being the first; `row` elements to the next row, C to the next column. */
-V_INLINE void linear_sum(real *y, const real *x, int64_t row, int64_t C, const linear_axis *h, const linear_axis *w,
+/* y[0 .. blocks vectors) = sum of weight[r][q] x[r row + q C] over rows x columns taps. */
+V_INLINE void linear_sum(real *y, const real *x, int64_t row, int64_t C, const real *weight, int64_t rows, int64_t columns,
                          int blocks, vmask m, int full)
 {
-    const double unit = 0.25 / (double)(h->f * w->f);
     vreal sum[LINEAR_BLOCKS];
     for (int v = 0; v < blocks; v++)
         sum[v] = v_zero();
-    for (int64_t r = 0; r < h->count; r++) {
-        const int64_t a = axis_weight(h, r);
-        for (int64_t q = 0; q < w->count; q++) {
-            const vreal weight = v_set1((real)((double)(a * axis_weight(w, q)) * unit));
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t q = 0; q < columns; q++)
             for (int v = 0; v < blocks; v++)
-                sum[v] = v_fma(weight, row_load(x + r * row + q * C + v * VW, m, full), sum[v]);
-        }
-    }
+                sum[v] = v_fma(v_set1(weight[r * columns + q]), row_load(x + r * row + q * C + v * VW, m, full), sum[v]);
     for (int v = 0; v < blocks; v++)
         row_store(y + v * VW, m, full, sum[v]);
 }
 
-static void linear_channels(real *y, const real *x, int64_t row, int64_t C, const linear_axis *h, const linear_axis *w)
+V_INLINE void linear_channels(real *y, const real *x, int64_t row, int64_t C, const real *weight, int64_t rows,
+                              int64_t columns)
 {
     const vmask all = v_tail(VW);
     int64_t j = 0;
     for (; j + LINEAR_BLOCKS * VW <= C; j += LINEAR_BLOCKS * VW)
-        linear_sum(y + j, x + j, row, C, h, w, LINEAR_BLOCKS, all, 1);
+        linear_sum(y + j, x + j, row, C, weight, rows, columns, LINEAR_BLOCKS, all, 1);
     for (; j + VW <= C; j += VW)
-        linear_sum(y + j, x + j, row, C, h, w, 1, all, 1);
+        linear_sum(y + j, x + j, row, C, weight, rows, columns, 1, all, 1);
     if (j < C)
-        linear_sum(y + j, x + j, row, C, h, w, 1, v_tail(C - j), 0);
+        linear_sum(y + j, x + j, row, C, weight, rows, columns, 1, v_tail(C - j), 0);
 }
 
-/* Rows [t, end) of y, counted through all images. */
+/* Inputs [begin, end) that output o is made from: one or two. */
+V_INLINE pool_span linear_inputs(int64_t o, int64_t f, int64_t n)
+{
+    const int64_t place = linear_place(o, f, n), i = place / (2 * f);
+    return (pool_span){i, i + 1 + (place > 2 * f * i)};
+}
+
+/* Rows [t, end) of y, counted through all images. Away from the left and the right edge an output has the weights of the
+ * one fw before: they are made for two pixels of x and for the last. */
 static void upsample_bilinear_fwd(const nn_call *c, int64_t t, int64_t end)
 {
-    const int64_t H = c->dim[1], W = c->dim[2], C = c->dim[3], fh = c->dim[4], fw = c->dim[5];
+    const int64_t H = c->dim[1], W = c->dim[2], C = c->dim[3], fh = c->dim[4], fw = c->dim[5], row = W * C;
+    const double unit = 0.25 / (double)(fh * fw);
     for (; t < end; t++) {
-        const linear_axis h = axis_of_output(t % (H * fh), fh, H);
-        const real *x = (const real *)c->arg[1] + (t / (H * fh) * H + h.in) * W * C;
-        for (int64_t u = 0; u < W * fw; u++) {
-            const linear_axis w = axis_of_output(u, fw, W);
-            linear_channels((real *)c->arg[0] + (t * W * fw + u) * C, x + w.in * C, W * C, C, &h, &w);
+        const int64_t o = t % (H * fh);
+        const pool_span h = linear_inputs(o, fh, H);
+        const int64_t rows = span_size(h), above = linear_weight(o, h.begin, fh, H), a[2] = {above, 2 * fh - above};
+        const real *x = (const real *)c->arg[1] + (t / (H * fh) * H + h.begin) * row;
+        real *y = (real *)c->arg[0] + t * W * fw * C;
+        real weights[NN_MAX_UPSAMPLE][4];
+        for (int64_t u = 0, j = 0, phase = 0; u < W * fw; u++, y += C, phase = phase + 1 < fw ? phase + 1 : 0) {
+            const int64_t place = linear_place(u, fw, W);
+            j += place >= 2 * fw * (j + 1);
+            const int64_t right = place - 2 * fw * j, b[2] = {2 * fw - right, right}, columns = 1 + (right > 0);
+            real *weight = weights[phase];
+            for (int64_t k = 0; k < rows * columns && (u < 2 * fw || u >= (W - 1) * fw); k++)
+                weight[k] = (real)((double)(a[columns == 2 ? k / 2 : k] * b[columns == 2 ? k % 2 : 0]) * unit);
+            if (rows == 2 && columns == 2)
+                linear_channels(y, x + j * C, row, C, weight, 2, 2);
+            else
+                linear_channels(y, x + j * C, row, C, weight, rows, columns);
         }
     }
 }
 
-/* Rows [t, end) of dx, counted through all images. */
+/* Rows [t, end) of dx, counted through all images. All columns between the first and the last have the same weights, so
+ * those of column 1 serve them. The table has at most 2 fh x 2 fw weights: the builder's limit on factors makes it fit. */
 static void upsample_bilinear_bwd(const nn_call *c, int64_t t, int64_t end)
 {
     const int64_t H = c->dim[1], W = c->dim[2], C = c->dim[3], fh = c->dim[4], fw = c->dim[5], row = W * fw * C;
+    const double unit = 0.25 / (double)(fh * fw);
+    real *weight = (real *)(void *)c->team->scratch;
     for (; t < end; t++) {
-        const linear_axis h = axis_of_input(t % H, fh, H);
-        const real *dy = (const real *)c->arg[1] + (t / H * H * fh + h.out) * row;
+        const int64_t i = t % H;
+        const pool_span h = linear_reach(i, fh, H);
+        const real *dy = (const real *)c->arg[1] + (t / H * H * fh + h.begin) * row;
         for (int64_t j = 0; j < W; j++) {
-            const linear_axis w = axis_of_input(j, fw, W);
-            linear_channels((real *)c->arg[0] + (t * W + j) * C, dy + w.out * C, row, C, &h, &w);
+            const pool_span w = linear_reach(j, fw, W);
+            const int64_t rows = span_size(h), columns = span_size(w);
+            for (int64_t k = 0; k < rows * columns && (j < 2 || j == W - 1); k++)
+                weight[k] = (real)((double)(linear_weight(h.begin + k / columns, i, fh, H) *
+                                            linear_weight(w.begin + k % columns, j, fw, W)) * unit);
+            if (rows == 4 && columns == 4)
+                linear_channels((real *)c->arg[0] + (t * W + j) * C, dy + w.begin * C, row, C, weight, 4, 4);
+            else
+                linear_channels((real *)c->arg[0] + (t * W + j) * C, dy + w.begin * C, row, C, weight, rows, columns);
         }
     }
 }

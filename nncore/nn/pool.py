@@ -112,6 +112,8 @@ class Upsample2D(Layer):
         if mode not in ("nearest", "bilinear"):
             raise UsageError(f'Upsample2D: mode is "nearest" or "bilinear", got {mode!r}')
         self._factor = pair("Upsample2D", "factor", factor, 1)
+        if max(self._factor) > ops.LARGEST_FACTOR:
+            raise UsageError(f"Upsample2D: factor {max(self._factor)} is larger than {ops.LARGEST_FACTOR}; upsample in two steps")
         self.factor, self.mode = tuple(factor) if isinstance(factor, list) else factor, mode
 
     def build(self, builder: Builder, *inputs: Node) -> Node:

@@ -8,6 +8,7 @@ import nncore as nn
 from nncore.nn.base import Builder
 from nncore.tensor import Tensor
 from tests.gradcheck import check, parameter, run_values
+from tests.test_header import OPCODES, parts
 
 ROW = [1.0, -2.0, 3.0, 4.0, 5.0, -6.0]
 
@@ -103,6 +104,7 @@ def test_inputs_that_do_not_fit(build, says):
     (lambda: nn.Upsample2D(0), "factor is a whole number >= 1"), (lambda: nn.Upsample2D(2, "cubic"), '"nearest" or "bilinear"'),
     (lambda: nn.ActivationPenalty(-1), "beta is a number >= 0"), (lambda: nn.ActivationPenalty(1, "max"), '"mean" or "sum"'),
     (lambda: nn.Sequential([nn.Add()]).build((4,)), "joins two or more connections"),
+    (lambda: nn.Upsample2D((1, 65)), "factor 65 is larger than 64"),
     (lambda: nn.Sequential([nn.Concat()]).build((4,)), r"Concat\(\)\(a, b\)"),
 ))  # fmt: skip
 def test_arguments_are_checked(make, says):
@@ -171,3 +173,21 @@ def test_a_network_of_all_layers_has_the_same_bits_on_any_number_of_threads():
         model.fit(data, epochs=1, batch=40, shards=4, steps=5, executor=nn.Executor(threads=threads))
         found.add(tuple(v for w in model.parameters.values() for v in model.memory.tensor(w).flat()))
     assert len(found) == 1
+
+
+def test_tapes_use_these_ops_as_the_header_says():
+    """Buffers and sizes of the instructions are as many as the comments in nncore.h name."""
+    stated, used = {name.lower(): parts(comment) for name, comment in OPCODES}, set()
+    start = nn.Input((28, 28))
+    x = nn.Reshape((14, 14, 2))(nn.Dense(392)(start))
+    pools = [nn.Upsample2D(2)(layer(3, 2, 1)(x)) for layer in (nn.MaxPool2D, nn.AvgPool2D, nn.L2Pool2D)]
+    up = nn.Upsample2D(2, "bilinear")(nn.Slice((0, 7), (0, 7))(x))
+    data = nn.data.load("glyphs").train
+    with pytest.warns(UserWarning, match="not a whole number"):
+        tape = nn.Model(start, nn.Dense(10)(nn.Concat()(*pools, up))).trainer(data, 1, 10).tape
+    for i in tape.instructions:
+        arguments, sizes, _ = stated[i.op]
+        needed = [a for a in arguments if not a.endswith("?")]
+        assert len(needed) <= len(i.args) <= len(arguments) and len(i.dims) <= len(sizes), i.op
+        used.add(i.op)
+    assert {"max_pool_bwd", "avg_pool_bwd", "l2_pool_bwd", "upsample_nearest_bwd", "upsample_bilinear_bwd", "concat"} <= used

@@ -8,11 +8,15 @@ from nncore.graph.ops.elementwise import spread
 
 # ---- upsampling ------------------------------------------------------------------------------------------------------
 
+LARGEST_FACTOR = 64  # NN_MAX_UPSAMPLE
+
 
 def _enlarged(n: Node) -> tuple:
     x, factor = n.inputs[0], n.attrs["factor"]
     if len(x.shape) != 4:
         raise ShapeError(f"{n.layer or n.op.name}: enlarges images (N, H, W, C), got {x.shape}; Reshape to (H, W, C) first")
+    if not all(1 <= f <= LARGEST_FACTOR for f in factor):
+        raise ShapeError(f"{n.layer or n.op.name}: factors go from 1 to {LARGEST_FACTOR}, got {factor}; upsample in two steps")
     return (x.shape[0], x.shape[1] * factor[0], x.shape[2] * factor[1], x.shape[3])
 
 
