@@ -243,10 +243,10 @@ def abstaining(calibration: dict) -> Figure:
     for b in reversed(bins):
         n, right = n + b["count"], right + b["accuracy"] * b["count"]
         rows.append({"answered": _digits(n / total), "accuracy": _digits(right / n), "confidence from": _digits(b["low"])})
-    low = min(r["accuracy"] for r in rows)
+    low = min(*(r["accuracy"] for r in rows), 0.99)
     axis = alt.Axis(title="share answered", format=".0%", grid=False, tickCount=5)
     x = alt.X("answered:Q", scale=alt.Scale(domain=[0, 1]), axis=axis)
-    y = alt.Y("accuracy:Q", scale=alt.Scale(domain=[low - (1 - low) / 8, 1], nice=low < 0.999), axis=_axis("~%"))
+    y = alt.Y("accuracy:Q", scale=alt.Scale(domain=[low - (1 - low) / 8, 1], nice=True), axis=_axis("~%"))
     base = alt.Chart(_data(rows)).encode(x=x, y=y)
     points = base.mark_point(filled=True, size=30, color=SERIES[0]).encode(detail="confidence from:Q")
     chart = (base.mark_line(color=SERIES[0], strokeWidth=1.75) + points).properties(width=WIDTH, height=HEIGHT + 20 + STRIP)

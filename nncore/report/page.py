@@ -156,7 +156,7 @@ def _epoch_rows(history: list[dict]) -> list[dict]:
 def _layers(run: Run, insight: dict) -> dict:
     watched = [r for r in run.history if isinstance(r.get("layers"), list)]
     names = [harmless(layer["name"]) for layer in (watched[-1]["layers"] if watched else [])]
-    shares = "of units, or channels, that are zero on the whole probe batch"
+    shares = "share of units, or channels, that are zero on the whole batch"
     wanted = [("activation_rms", "Activations", "root mean square of each layer's output", False),
               ("gradient_rms", "Gradients", "root mean square over each layer's parameters", False),
               ("update_ratio", "Updates", "change of the weights over an epoch, relative to their norm", False),
@@ -199,8 +199,8 @@ def _classes(insight: dict) -> dict | None:
              "pairs": pairs}
     if n > MOST_CLASSES:
         return {**found, "picture": _confusion_picture(table, totals)}
-    most = max((table[t][p] for t in range(n) for p in range(n) if t != p), default=0) or 1
     # The diagonal and the mistakes have scales of their own: a mistake of 5 % would not be seen beside 95 %.
+    most = max(1, 0.05 * max(totals), *(table[t][p] for t in range(n) for p in range(n) if t != p))
     cells = [[{"count": v, "diagonal": t == p, "depth": (v / totals[t] if totals[t] else 0) if t == p else v / most,
                "share": v / totals[t] if totals[t] else None} for p, v in enumerate(row)] for t, row in enumerate(table)]
     return {**found, "cells": cells, "total_true": totals}

@@ -68,7 +68,7 @@ def each(images: dict, palette: str | None = None) -> list[str]:
 def sheet(images: dict, columns: int, palette: str | None = None, ground: int = 128, zoom: int = 1) -> tuple[str, int, int]:
     """(data URI, width, height) of all pictures in one, row by row; every pixel `zoom` wide, thin lines of `ground` between."""
     (n, h, w, c), data = unpack(images)
-    columns, gap = max(1, min(columns, n)), 1 if zoom < 3 else 2
+    columns, gap = max(1, min(columns, n)), 1 if zoom < 3 else 5
     rows, wide, high = ceil(n / columns), w * zoom + gap, h * zoom + gap
     width, height = columns * wide - gap, rows * high - gap
     canvas = bytearray([ground]) * (width * height * c)

@@ -121,6 +121,8 @@ def all_right():
     insight = convolutional()
     insight["confusion"] = [[4, 0, 0], [0, 0, 0], [0, 0, 5]]
     nothing = {"index": [], "true": [], "predicted": [], "confidence": [], "images": packed((0, 8, 8, 3))}
+    for b in insight["calibration"]["bins"]:
+        b["accuracy"] = 1.0 if b["count"] else None
     return {"insight": insight | {"wrong": {"count": 0, **nothing}, "worst": {**nothing, "probabilities": []}}}
 
 
