@@ -53,5 +53,5 @@ def export_program(trainer: Trainer, path: str | os.PathLike) -> None:
 
 def _predict(model, data: Samples, batch: int) -> Tape:
     """Classes of a batch of images."""
-    z, _ = model.graph(Samples(data.x, classes=data.classes), batch, training=False)
+    z, *_ = model.graph(Samples(data.x, classes=data.classes), batch, training=False)
     return compile_tape(f"{model.name}/predict", batch, [], {"y": ops.argmax(ops.flatten(z))}, model.layout)
