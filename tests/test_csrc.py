@@ -71,11 +71,14 @@ def network(name: str):
         return nn.Sequential([nn.Dense(24), nn.ReLU(), nn.Dense(10)], seed=4), {
             "epochs": 2, "batch": 53, "optimizer": nn.Adam(3e-3), "loss": nn.CrossEntropy(smoothing=0.1),
             "augment": "affine,elastic=20:4,noise=0.01,mixup=0.2"}
+    if name == "images":
+        return nn.Sequential([nn.Conv2D(4, 5, 2), nn.ReLU(), nn.ConvTranspose2D(6, 3), nn.Tanh(), nn.Dense(10)], seed=4), {
+            "epochs": 1, "batch": 50, "optimizer": nn.Adam()}
     return nn.Sequential([nn.Dense(24), nn.Tanh(), nn.Dense(10, bias=False)], seed=5, standardise=name), {
         "epochs": 3, "batch": 53, "steps": 17, "optimizer": nn.Momentum(0.05, 0.9), "penalty": nn.L2(1e-4)}
 
 
-@pytest.fixture(scope="module", params=["adam", "feature", "unit", "augmented"])
+@pytest.fixture(scope="module", params=["adam", "images", "feature", "unit", "augmented"])
 def trained(request, tmp_path_factory):
     """(arguments of the C program, weights_sha256, accuracy) of a training that Python has done."""
     folder = tmp_path_factory.mktemp(request.param)

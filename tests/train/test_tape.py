@@ -30,6 +30,18 @@ def test_a_tape_prints_hashes_saves_and_steps(tmp_path):
     assert len(trainer.tape.seconds) == len(ops) and all(s >= 0 for s in trainer.tape.seconds)
 
 
+def test_fused_convolutions_come_back_by_name(tmp_path):
+    from nncore.graph import tapefile
+
+    model = nn.Sequential([nn.Conv2D(3), nn.ReLU(), nn.ConvTranspose2D(2), nn.Tanh(), nn.Dense(2)]).build((4, 4, 1))
+    x = nn.Tensor((2, 4, 4, 1), "f32", bytes(128))
+    model.predict(x)
+    tapefile.save(tmp_path / "t.tape", [model.tape])
+    (again,) = tapefile.load(tmp_path / "t.tape")
+    assert again.sha256 == model.tape.sha256 and [i.note for i in again.instructions][1:3] == ["relu", "tanh"]
+    assert [i.dims for i in again.instructions] == [i.dims for i in model.tape.instructions]
+
+
 def test_a_damaged_tape_file_is_refused(tmp_path):
     from nncore.graph import tapefile
 
