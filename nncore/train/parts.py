@@ -123,7 +123,12 @@ def complete_model(table: dict) -> dict:
     """[model] with all options of its builder. Raises Wrong."""
     name, builder = named("model.name", table.get("name", "mlp"), MODELS)
     filled = completed("model", builder, _rest(table))
-    made("model", builder, Input(()), 10, **filled)
+    try:
+        builder(Input(()), 10, **filled)
+    except UsageError as e:
+        raise Wrong("model", str(e)) from None
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as e:
+        raise Wrong("model", f"{name} cannot be built with {_rest(table)}: {e}") from None
     return {"name": name, **filled}
 
 
