@@ -114,6 +114,8 @@ def made(section: str, function: Callable, *args, **given):
         return function(*args, **given)
     except UsageError as e:
         raise Wrong(section, str(e)) from None
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as e:
+        raise Wrong(section, f"cannot be made of {given}: {e}") from None
 
 
 # ---- what the tables make --------------------------------------------------------------------------------------------
@@ -123,12 +125,7 @@ def complete_model(table: dict) -> dict:
     """[model] with all options of its builder. Raises Wrong."""
     name, builder = named("model.name", table.get("name", "mlp"), MODELS)
     filled = completed("model", builder, _rest(table))
-    try:
-        builder(Input(()), 10, **filled)
-    except UsageError as e:
-        raise Wrong("model", str(e)) from None
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as e:
-        raise Wrong("model", f"{name} cannot be built with {_rest(table)}: {e}") from None
+    made("model", builder, Input(()), 10, **filled)
     return {"name": name, **filled}
 
 

@@ -126,9 +126,9 @@ def test_a_builder_that_chokes_on_its_options(tmp_path, monkeypatch):
         return nn.Dense({3: classes}[maps[0]])(x)
 
     monkeypatch.setitem(parts.MODELS, "net", net)
-    for text, message in (("maps = [4]", "net cannot be built with .'maps': .4..: 4"), ("maps = []", "index out of range"),
+    for text, message in (("maps = [4]", "model: cannot be made of .'maps': .4,..: 4"), ("maps = []", "index out of range"),
                           ("maps = 3", "model.maps: expected array, got int")):
-        with pytest.raises(DataError, match="run.toml: model.*" + message):
+        with pytest.raises(DataError, match="run.toml: .*" + message):
             settings(tmp_path, f"[model]\nname = 'net'\n{text}")
 
 
