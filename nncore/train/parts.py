@@ -113,6 +113,8 @@ def made(section: str, function: Callable, *args, **given):
         return function(*args, **given)
     except UsageError as e:
         raise Wrong(section, str(e)) from None
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as e:
+        raise Wrong(section, f"cannot be made of {given}: {e}") from None
 
 
 # ---- what the tables make --------------------------------------------------------------------------------------------

@@ -41,6 +41,14 @@ def test_augment(weights, inside):
         assert done.code == 2 and message in done.err, done
 
 
+def test_a_warning_is_a_sentence(inside, tiny):
+    """Flipped digits: the data set by name says that a mirror destroys its labels."""
+    pytest.importorskip("nncore.data.augment", reason="merge augmentation")
+    done = inside("train", "--data", "glyphs", "--set", "data.limit=100", "--batch", 50, "--epochs", 1, "--augment", "flip",
+                  "--threshold", 0, "--quiet", "--out", "r")
+    assert done.code == 0 and done.err.startswith("nncore: augment: flip mirrors") and len(done.err.splitlines()) == 1
+
+
 def test_average_and_clip(weights, inside):
     pytest.importorskip("nncore.optim.averages", reason="merge averages")
     plain, _ = weights()

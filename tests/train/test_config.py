@@ -121,6 +121,17 @@ def test_a_recipe_lies_below_the_user(tmp_path, monkeypatch):
         settings(tmp_path, "[model]\nname = 'net'\nhidden = [3]")
 
 
+def test_a_builder_that_chokes_on_its_options(tmp_path, monkeypatch):
+    def net(x, classes: int, *, maps: tuple[int, ...] = (3,)):
+        return nn.Dense({3: classes}[maps[0]])(x)
+
+    monkeypatch.setitem(parts.MODELS, "net", net)
+    for text, message in (("maps = [4]", "model: cannot be made of .'maps': .4,..: 4"), ("maps = []", "index out of range"),
+                          ("maps = 3", "model.maps: expected array, got int")):
+        with pytest.raises(DataError, match="run.toml: .*" + message):
+            settings(tmp_path, f"[model]\nname = 'net'\n{text}")
+
+
 @pytest.mark.parametrize("name", ["", 'a "quoted"\\ name\u0007\x7f \u017elu\u0165', "x\ny"])
 def test_names_survive_the_file(tmp_path, name):
     c = settings(tmp_path, data__name=name, train__threshold=float.fromhex("0x1.999999999999ap-4"), train__seed=2**63 - 1)
