@@ -92,6 +92,16 @@ def clipping(out):
     assert len(r2(out)) == 3 and min(r2(out)) > 0.3
 
 
+def class_weights(out):
+    plain, weighted, repeated = (shares(line) for line in lines_with(out, "found of"))
+    assert weighted[1] > plain[1] + 5 and repeated[1] > plain[1] + 5
+
+
+def distillation(out):
+    labels, softened = (shares(lines_with(out, word)[0])[0] for word in ("from the labels", "T = 4"))
+    assert softened > labels and "from the committee" in out
+
+
 def multilabel(out):
     assert shares(out)[1] < 15 and len(lines_with(out, "there are")) == 3
 
