@@ -31,4 +31,5 @@ for name, (data, loss) in ways.items():
     model.fit(data, loss=loss, **fit_options(epochs=6))
     recall = [r for _, r in precision_recall(model.confusion(test))]
     common, rare = sum(recall[:5]) / 5, sum(recall[5:]) / 5
-    print(f"{name:9} found of the common classes {common:.2%}, of the rare {rare:.2%}; accuracy {model.evaluate(test).accuracy:.2%}")
+    accuracy = model.evaluate(test).accuracy
+    print(f"{name:9} found of the common classes {common:.2%}, of the rare {rare:.2%}; accuracy {accuracy:.2%}")

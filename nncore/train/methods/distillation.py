@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from nncore.errors import ShapeError
 from nncore.nn.losses import CrossEntropy, Distillation
+from nncore.tensor import Tensor
 from nncore.train.ensemble import Committee
 from nncore.train.history import History
 from nncore.train.methods.views import _picked
@@ -29,16 +30,8 @@ def distil(student: Model, teacher: Model | Committee, data, temperature: float 
         targets, loss = teacher.predict(x, proba=True), CrossEntropy()
     else:
         targets, loss = teacher.logits(x), Distillation(temperature)
-    outputs = student.build(data.image_shape).logits(_picked(x, _first()), executor=fit.get("executor")).shape[1]
+    outputs = student.build(data.image_shape).logits(Tensor((1, *x.shape[1:]), x.dtype)).shape[1]
     if outputs != targets.shape[1]:
         raise ShapeError(f"distil: the student has {outputs} outputs, the teacher {targets.shape[1]}")
     student.classes = getattr(teacher, "classes", None) or data.classes
     return student.fit(Samples(x, targets=targets, classes=student.classes), loss=loss, **fit)
-
-
-def _first():
-    from array import array
-
-    from nncore.tensor import Tensor
-
-    return Tensor((1,), "i64", array("q", [0]))
