@@ -39,6 +39,7 @@ _HOMES = {
     "nncore.train.ensemble": "Committee bagging seed_committee snapshots",
     "nncore.train.methods.active": "active_learning query uncertainty",
     "nncore.train.methods.bins": "Bins",
+    "nncore.train.methods.distillation": "distil",
     "nncore.train.methods.multilabel": "multi_hot multilabel_figures",
     "nncore.train.methods.regression": "regression_figures",
     "nncore.train.methods.self_training": "self_train",

@@ -1,4 +1,4 @@
-"""Every program in examples/ runs, quickly and on the embedded glyphs, and shows what its first lines say."""
+"""Every program in examples/ that shows a method runs, quickly and on the embedded glyphs, and shows what its first lines say."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parent.parent / "examples"
-PROGRAMS = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem != "common")
+PROGRAMS = sorted(p.stem for p in FOLDER.glob("*.py") if "from common import" in p.read_text())
 
 
 def shares(text: str) -> list[float]:
@@ -95,6 +95,16 @@ def ema(out):
 def clipping(out):
     assert "NaN or infinite" in lines_with(out, "None")[0]
     assert len(r2(out)) == 3 and min(r2(out)) > 0.3
+
+
+def class_weights(out):
+    plain, weighted, repeated = (shares(line) for line in lines_with(out, "found of"))
+    assert weighted[1] > plain[1] + 5 and repeated[1] > plain[1] + 5
+
+
+def distillation(out):
+    labels, softened = (shares(lines_with(out, word)[0])[0] for word in ("from the labels", "T = 4"))
+    assert softened > labels and "from the committee" in out
 
 
 def multilabel(out):

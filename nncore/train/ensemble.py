@@ -11,6 +11,7 @@ import json
 import os
 from array import array
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from pathlib import Path
 
 from nncore.data.split import bootstrap
@@ -190,9 +191,14 @@ def _trained(make, data_of, members: int, seed: int, how: str, fit: dict) -> Com
         model = make(s)
         if not isinstance(model, Model) or any(model is m for m in made):
             raise UsageError(f"make(seed) has to return a new model each time, got {model!r}")
-        model.fit(data_of(s), **fit)
+        model.fit(data_of(s), **own(fit))
         made.append(model)
     return Committee(made, how)
+
+
+def own(fit: dict) -> dict:
+    """Arguments of Model.fit with callbacks of their own, as they were given: EarlyStopping and the like have a memory."""
+    return {**fit, "callbacks": deepcopy(fit["callbacks"])} if fit.get("callbacks") else fit
 
 
 class Snapshots(Callback):

@@ -13,6 +13,7 @@ from math import sqrt
 
 from nncore.data import split
 from nncore.errors import UsageError
+from nncore.train.ensemble import own
 from nncore.train.metrics import Evaluation
 from nncore.train.model import Model
 from nncore.train.samples import Samples, samples
@@ -84,7 +85,7 @@ def cross_validate(make: Callable[[int], Model], data, folds: int = 5, stratifie
         model = make(seed)
         if not isinstance(model, Model) or model in models:
             raise UsageError(f"make(seed) has to return a new model each time, got {model!r}")
-        model.fit(_all_but(data, parts, i), **fit)
+        model.fit(_all_but(data, parts, i), **own(fit))
         found.append(model.evaluate(data.select(part), loss=fit.get("loss"), executor=fit.get("executor")))
         models.append(model)
         if on_fold:

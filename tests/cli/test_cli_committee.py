@@ -56,7 +56,12 @@ def test_crossval(inside, tiny):
     assert found["accuracy"]["mean"] == pytest.approx(sum(values) / 3) and found["accuracy"]["deviation"] > 0
     text = inside(*options, "--threads", 1)
     assert text.code == 0 and f"accuracy {found['accuracy']['mean']:.2%}" in text.out and "fold 3" in text.out
+    assert inside(*options, "--threshold", "0.01").code == 0
+    below = inside(*options, "--threshold", "1")
+    assert below.code == 1 and "BELOW_THRESHOLD: mean accuracy" in below.out
     assert inside("crossval", "--data", tiny, "--folds", 1).code == 2
+    few = inside(*options, "--steps", 1, "--json").json
+    assert few["accuracy"]["mean"] < found["accuracy"]["mean"]
     assert inside("crossval", "--data", tiny, "--folds", 601).code == 2
 
 
@@ -67,3 +72,20 @@ def test_lr(inside, tiny):
     text = inside(*options)
     assert text.code == 0 and f"suggestion {found['suggestion']:.1e}" in text.out
     assert inside(*options, "--low", 2).code == 2
+    assert inside(*options, "--optimizer", "momentum", "--json").json["rate"] == found["rate"][:40]
+
+
+def test_a_recipe_is_that_of_train(inside, tiny):
+    """Settings from a file, options, early stopping with a validation share of its own in every fold."""
+    from pathlib import Path
+
+    options = ("--hidden", "8", "--epochs", 2, "--batch", 50, "--set", "average.kind=ema", "--set", "clip.norm=1.0")
+    assert inside("train", "--data", tiny, *options, "--out", "run", "--quiet").code == 0
+    a = inside("crossval", "run/config.toml", "--folds", 2, "--threshold", 0, "--json").json
+    b = inside("crossval", "--data", tiny, *options, "--folds", 2, "--json").json
+    assert a["folds"] == b["folds"] and Path("run/config.toml").exists()
+    plain = inside("crossval", "--data", tiny, *options[:6], "--folds", 2, "--json").json
+    assert plain["folds"] != b["folds"]
+    stopped = inside("crossval", "--data", tiny, "--hidden", "8", "--validation", "0.2", "--patience", 1, "--epochs", 8,
+                     "--folds", 2)
+    assert stopped.code == 0

@@ -311,3 +311,24 @@ def test_a_program_in_c_has_no_averages(tmp_path):
     data = nn.data.glyphs(100, 10).train
     with pytest.raises(nn.UsageError, match="average"):
         export_program(small().trainer(data, batch=50, average=nn.EMA()), tmp_path / "p")
+
+
+# ---- the bit contract ------------------------------------------------------------------------------------------------
+
+
+def test_one_hash_on_every_level_and_thread_count():
+    """Clipped and averaged, frozen in part: weights and averages are the same bits everywhere."""
+    from nncore._ffi import isa_levels
+
+    data = nn.data.glyphs(600, 10).train
+    found = set()
+    for level in (name for name, runs in isa_levels().items() if runs and name not in ("reference", "portable")):
+        for threads in (1, 3):
+            model = nn.Sequential([nn.Dense(64), nn.Tanh(), nn.Dense(48), nn.ReLU(), nn.Dense(10)], seed=1).freeze("2.bias")
+            t = model.trainer(data, epochs=3, batch=64, optimizer=nn.Momentum(nn.CosineRestarts(0.2, cycles=2)),
+                              clip=nn.ClipNorm(0.5), average=nn.EMA(0.9, warmup=True), executor=nn.Executor(level, threads))
+            t.run()
+            averaged = model.weights_sha256
+            with t.seen(averages=False):
+                found.add((averaged, model.weights_sha256))
+    assert len(found) == 1

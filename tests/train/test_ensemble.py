@@ -244,6 +244,18 @@ def test_every_fold_is_a_fit_on_the_others(stratified):
     assert sum(f.n for f in found.folds) == 90
 
 
+def test_every_fold_has_callbacks_of_its_own():
+    """EarlyStopping remembers the best it has seen: not that of another fold, nor of another member."""
+    stop = nn.EarlyStopping(patience=1)
+    options = {"epochs": 6, "batch": 20, "validation": 0.2, "optimizer": nn.Adam(0.05)}
+    found = nn.cross_validate(small, blobs(), folds=3, callbacks=[stop], keep=True, **options)
+    data = samples(blobs())
+    parts = folds(300, 3, 0, data.label_list())
+    own = small()
+    own.fit(data.select(sorted([*parts[0], *parts[1]])), callbacks=[nn.EarlyStopping(patience=1)], **options)
+    assert found.models[2].weights_sha256 == own.weights_sha256 and stop.best is None
+
+
 def test_mean_and_deviation():
     from statistics import mean as average
     from statistics import stdev

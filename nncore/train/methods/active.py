@@ -19,6 +19,7 @@ from nncore.graph.node import Input, State
 from nncore.graph.plan import Layout
 from nncore.graph.tape import Executor, Memory, compile_tape
 from nncore.tensor import Tensor
+from nncore.train.ensemble import own
 from nncore.train.metrics import Evaluation
 from nncore.train.model import Model
 from nncore.train.rejection import gaps
@@ -97,7 +98,7 @@ def active_learning(make: Callable[[int], Model], pool, start: int = 100, count:
     known, left = array("q", order[:start]), array("q", order[start:])
     for number in range(rounds + 1):
         model = make(seed)
-        model.fit(pool.select(known), **fit)
+        model.fit(pool.select(known), **own(fit))
         steps.append(Step(len(known), model, None if test is None else model.evaluate(test)))
         if on_step:
             on_step(steps[-1])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from nncore.errors import ShapeError, UsageError
 from nncore.tensor import Tensor
-from nncore.train.ensemble import _argmax
+from nncore.train.ensemble import _argmax, own
 from nncore.train.methods.views import _picked
 from nncore.train.model import Model
 from nncore.train.samples import Samples, samples
@@ -54,7 +54,7 @@ def self_train(make: Callable[[int], Model], labelled, unlabelled, rounds: int =
     pool, data, found = Samples(pool.x, rows=pool.rows), known, []
     for number in range(rounds + 1):
         model = make(seed)
-        model.fit(data, **fit)
+        model.fit(data, **own(fit))
         found.append(Round(len(data) - len(known), model))
         if on_round:
             on_round(number, found[-1])
