@@ -15,7 +15,8 @@ from nncore.graph.node import Parameter
 from nncore.graph.tape import Executor
 from nncore.tensor import Tensor
 from nncore.train import insight as i
-from nncore.train.runs import RunConfig, make_trainer
+from nncore.train.config import Draft, resolve
+from nncore.train.runs import make_trainer
 from nncore.train.samples import samples
 
 
@@ -170,8 +171,16 @@ def test_floats_and_vectors(data):
     assert pixels(i.pictures(floats, [0, 3])) == [bytes([0, 17, 34, 51]), bytes([204, 221, 238, 255])]
 
 
+def settings(**keys):
+    """Settings of an MLP, these keys set."""
+    draft = Draft()
+    for key, value in keys.items():
+        draft.put(key, value, "the test")
+    return resolve(draft)
+
+
 def test_time_of_each_layer(data):
-    trainer = make_trainer(RunConfig(data="x", hidden=(16,), batch=50), data, (None, None), executor=Executor(threads=1))
+    trainer = make_trainer(settings(**{"model.hidden": [16], "train.batch": 50}), data, executor=Executor(threads=1))
     found = i.profile(trainer, seconds=0.01)
     rows = {r["name"]: r for r in found["layers"]}
     assert list(rows) == ["data", "0 Dense", "1 ReLU", "2 Dense", "loss"]
@@ -184,7 +193,8 @@ def test_time_of_each_layer(data):
 
 
 def test_rates_follow_the_schedule(data):
-    trainer = make_trainer(RunConfig(data="x", hidden=(4,), batch=50, epochs=5, lr=0.01), data, (None, None))
+    config = settings(**{"model.hidden": [4], "train.batch": 50, "train.epochs": 5, "optimizer.lr": 0.01})
+    trainer = make_trainer(config, data)
     found = i.rates(trainer, points=20)
     assert found["steps_per_epoch"] == 12 and found["steps"][0] == 0 and found["steps"][-1] == 59
     assert found["rates"][0] == pytest.approx(0.001) and max(found["rates"]) == pytest.approx(0.01)

@@ -10,7 +10,8 @@ import pytest
 import nncore as nn
 from nncore.data import glyphs
 from nncore.tensor import Tensor
-from nncore.train.runs import RunConfig, RunFolder, make_trainer
+from nncore.train.config import Draft, resolve
+from nncore.train.runs import RunFolder, make_trainer
 from nncore.train.watch import LayerWatch
 
 
@@ -105,7 +106,10 @@ def test_regression_and_shared_layers_are_watched():
 
 
 def test_a_run_stopped_within_an_epoch_goes_on_with_the_same_figures(tmp_path, data):
-    config = RunConfig(data="x", hidden=(8,), epochs=3, batch=60)
+    draft = Draft()
+    for key, value in {"data.name": "x", "model.hidden": [8], "train.epochs": 3, "train.batch": 60}.items():
+        draft.put(key, value, "the test")
+    config = resolve(draft)
 
     def trainer(**options):
         made = make_trainer(config, data, (nn.Callback(), nn.Callback()), **options)
