@@ -15,7 +15,8 @@ from nncore.graph.node import Parameter
 from nncore.graph.tape import Executor
 from nncore.tensor import Tensor
 from nncore.train import insight as i
-from nncore.train.runs import RunConfig, make_trainer
+from nncore.train.config import Draft, resolve
+from nncore.train.runs import make_trainer
 from nncore.train.samples import samples
 
 
@@ -34,6 +35,10 @@ def model(data):
 @pytest.fixture(scope="module")
 def found(model, data):
     return i.insight(model, data.test, image=7)
+
+
+def settings(hidden: list[int], lr: float = 3e-3):
+    return resolve(Draft().put_all([("here", "model.hidden", hidden), ("here", "train.batch", 50), ("here", "optimizer.lr", lr)]))
 
 
 def pixels(images: dict) -> list[bytes]:
@@ -171,7 +176,7 @@ def test_floats_and_vectors(data):
 
 
 def test_time_of_each_layer(data):
-    trainer = make_trainer(RunConfig(data="x", hidden=(16,), batch=50), data, (None, None), executor=Executor(threads=1))
+    trainer = make_trainer(settings(hidden=[16]), data, (None, None), executor=Executor(threads=1))
     found = i.profile(trainer, seconds=0.01)
     rows = {r["name"]: r for r in found["layers"]}
     assert list(rows) == ["data", "0 Dense", "1 ReLU", "2 Dense", "loss"]
@@ -184,7 +189,7 @@ def test_time_of_each_layer(data):
 
 
 def test_rates_follow_the_schedule(data):
-    trainer = make_trainer(RunConfig(data="x", hidden=(4,), batch=50, epochs=5, lr=0.01), data, (None, None))
+    trainer = make_trainer(settings(hidden=[4], lr=0.01), data, (None, None))
     found = i.rates(trainer, points=20)
     assert found["steps_per_epoch"] == 12 and found["steps"][0] == 0 and found["steps"][-1] == 59
     assert found["rates"][0] == pytest.approx(0.001) and max(found["rates"]) == pytest.approx(0.01)

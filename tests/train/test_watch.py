@@ -10,7 +10,8 @@ import pytest
 import nncore as nn
 from nncore.data import glyphs
 from nncore.tensor import Tensor
-from nncore.train.runs import RunConfig, RunFolder, make_trainer
+from nncore.train.config import Draft, resolve
+from nncore.train.runs import RunFolder, make_trainer
 from nncore.train.watch import LayerWatch
 
 
@@ -105,7 +106,8 @@ def test_regression_and_shared_layers_are_watched():
 
 
 def test_a_run_stopped_within_an_epoch_goes_on_with_the_same_figures(tmp_path, data):
-    config = RunConfig(data="x", hidden=(8,), epochs=3, batch=60)
+    config = resolve(Draft().put_all([("here", f"{table}.{key}", value) for table, key, value in
+                                      (("model", "hidden", [8]), ("train", "epochs", 3), ("train", "batch", 60))]))
 
     def trainer(**options):
         made = make_trainer(config, data, (nn.Callback(), nn.Callback()), **options)
