@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from contextlib import contextmanager
 
 from nncore.errors import NNError
 
@@ -26,7 +28,8 @@ def run(arguments: list[str]) -> int:
             # What cannot be encoded (a file name in another code) is escaped rather than fatal.
             getattr(sys, name).reconfigure(errors="backslashreplace")
     try:
-        code = _invoke(arguments)
+        with _plain_warnings():
+            code = _invoke(arguments)
         sys.stdout.flush()
         return code
     except BaseException as e:
@@ -37,6 +40,25 @@ def run(arguments: list[str]) -> int:
             traceback.print_exc()
         _complain(message)
         return code
+
+
+@contextmanager
+def _plain_warnings():
+    """What nncore warns of is said once, in one line, without a place in our source."""
+    said, usual = set(), warnings.showwarning
+
+    def show(message, category, *where, **more) -> None:
+        if category is not UserWarning:
+            usual(message, category, *where, **more)
+        elif str(message) not in said:
+            said.add(str(message))
+            _complain(str(message))
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        if not sys.warnoptions:
+            warnings.simplefilter("always", UserWarning)
+        yield
 
 
 def _invoke(arguments: list[str]) -> int:

@@ -17,7 +17,7 @@ from nncore.errors import UsageError
 @click.option("--seconds", type=o.Number(0, 60, strict=True), default="0.02", show_default=True, metavar="S",
               help="Length of one measurement of a kernel.")
 @click.option("--data", metavar="NAME|DIR", help="Train on this data set; default 60,000 images of random bytes.")
-@o.options(o.model_option)
+@click.option("--model", type=click.Choice(["mlp"]), default="mlp", help="The network of the training cases.")
 @click.option("--hidden", type=o.Widths(), help="Train this network only; default 128, 256 and 256,128.")
 @o.options(o.batch_option)
 @click.option("--threads", type=click.IntRange(1, 64), metavar="N", help="Threads; default 1 and then all processors.")

@@ -9,7 +9,6 @@ import click
 
 from nncore.errors import UsageError
 
-MODELS = ("mlp",)
 MATH_MODES = ("f32",)
 THRESHOLDS = {"fashion-mnist": 0.88, "mnist": 0.97, "glyphs": 0.95}
 LATER_MATH_MODES = ("bf16", "bf16x3", "bf16x6")
@@ -78,18 +77,10 @@ def check_math(_, __, value: str) -> str:
     return value
 
 
-def _model(_, __, value: str) -> str:
-    if value not in MODELS:
-        raise suggest("model", value, MODELS)
-    return value
-
-
 # ---- options ---------------------------------------------------------------------------------------------------------
 
 data_option = click.option("--data", metavar="NAME|DIR", default="fashion-mnist", show_default=True,
                            help="A data set by name, or a folder (./x) with IDX files or the course's CSV files.")
-model_option = click.option("--model", metavar="NAME", default="mlp", show_default=True, callback=_model,
-                            help="The network: mlp, dense layers with ReLU between them.")
 hidden_option = click.option("--hidden", type=Widths(), help="Sizes of the hidden layers; default 256 for mlp.")
 epochs_option = click.option("--epochs", type=click.IntRange(1), metavar="N",
                              help="Passes over the training set; default as the model's recipe says, 5 for mlp.")

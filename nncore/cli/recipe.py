@@ -44,10 +44,10 @@ class Recipe:
 def read_recipe(context, file: str | None, given: dict, more: tuple = ()) -> Recipe:
     """The recipe that a settings file and the options of a command come to; more: (option, key, value) that it adds. Raises
     UsageError, DataError."""
-    from nncore.cli.train import DATA, FALLBACK
+    from nncore.cli.train import FALLBACK
     from nncore.data import load
     from nncore.graph.tape import Executor
-    from nncore.train.config import Draft, read_toml, resolve
+    from nncore.train.config import DATA, Draft, read_toml, resolve
     from nncore.train.runs import limited
 
     draft = Draft()
@@ -60,4 +60,5 @@ def read_recipe(context, file: str | None, given: dict, more: tuple = ()) -> Rec
                 download_progress(given.get("quiet", True)))
     if data.note:
         say(f"nncore: {data.note}")
+        config = resolve(draft.put("data.name", data.name, "--data"))
     return Recipe(config, limited(data, config), executor)

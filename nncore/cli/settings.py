@@ -18,11 +18,12 @@ set_option = click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE",
                           help="Any key of the settings file: --set optimizer.beta1=0.8. The value is written as in TOML.")
 settings_options = o.options(
     o.data_option,
-    click.option("--model", metavar="NAME", help="The network; default mlp, dense layers with ReLU between them."),
+    click.option("--model", metavar="NAME", help="The network, default mlp; nncore models lists them."),
     o.hidden_option, o.epochs_option, o.steps_option, o.lr_option, o.batch_option,
     click.option("--optimizer", metavar="SPEC", help="Optimizer by name, with arguments: momentum,momentum=0.8."),
     click.option("--schedule", metavar="SPEC", help="Schedule of the rate: constant, cosine, onecycle,up=0.3 and others."),
-    click.option("--augment", metavar="SPEC", help="Augmentation of the training images: shift=2,flip, a name, or none."),
+    click.option("--augment", metavar="SPEC", help="Augmentation of the training images: shift=2,flip, or a name first, as "
+                                                   "default,rotate=5 (default is the data set's), or none."),
     click.option("--smoothing", type=o.Number(0, 1), metavar="SHARE", help="Label smoothing of the cross-entropy."),
     o.seed_option, o.threads_option, o.isa_option,
     click.option("--math", metavar="MODE", default="f32", show_default=True, callback=o.check_math,
@@ -55,7 +56,7 @@ def overrides(given: dict) -> list[tuple[str, str, object]]:
 
 def pair(text: str) -> tuple[str, object]:
     """(dotted key, value) of KEY=VALUE. Raises UsageError."""
-    from nncore.train.config import parse_value
+    from nncore.train.toml import parse_value
 
     key, equals, value = text.partition("=")
     words = key.strip().split(".")
@@ -66,7 +67,7 @@ def pair(text: str) -> tuple[str, object]:
 
 def _spec(option: str, text: str):
     """NAME,KEY=VALUE,... as a table."""
-    from nncore.train.config import parse_value
+    from nncore.train.toml import parse_value
 
     name, comma, rest = text.partition(",")
     try:
@@ -99,7 +100,7 @@ def _augmented(config, text: str):
     from nncore.train import parts
 
     try:
-        table = parts.complete_augment(parts.augment_text(text, config.data.name or ""))
+        table = parts.complete_augment(parts.augment_text(text), config.data.known_as)
     except parts.Wrong as e:
         raise UsageError(f"--augment {text}: {e.text}") from None
     return config.augment if table == config.augment else text

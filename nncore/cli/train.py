@@ -18,7 +18,7 @@ from nncore.cli.progress import download_progress, training_progress
 from nncore.cli.settings import contradiction, overrides, said, settings_options
 from nncore.errors import DataError, NNError, NonFiniteError, UsageError
 
-DATA, FALLBACK = "fashion-mnist", "glyphs"  # what is taken when nothing is asked for, and when that cannot be had
+FALLBACK = "glyphs"  # what is taken when nothing is asked for and DATA cannot be had
 
 
 @click.command()
@@ -98,7 +98,7 @@ class Training:
         from msgspec.structs import replace
 
         from nncore import __version__
-        from nncore.train.config import Draft, Run, read_toml, resolve
+        from nncore.train.config import DATA, Draft, Run, read_toml, resolve
         from nncore.train.runs import RunFolder
 
         draft = Draft()
@@ -112,13 +112,14 @@ class Training:
         self._load(DATA if asked is None else asked, FALLBACK if asked is None else None)
         if self.data.note:
             say(f"nncore: {self.data.note}")
+            config = resolve(draft.put("data.name", self.data.name, "--data"))
         same = written is not None and (written.data, written.train.seed) == (config.data, config.train.seed)
         if same and written.run.numerics not in (0, lib.NN_NUMERICS_ID):
             say(f"nncore: {file}: made with numerics id {written.run.numerics}, this nncore has {lib.NN_NUMERICS_ID}: the "
                 "weights will differ in their bits")
         threshold = config.train.threshold
         if threshold is None:
-            threshold = o.THRESHOLDS.get(set_name(asked or DATA, self.data.name))
+            threshold = o.THRESHOLDS.get(self.data.name, o.THRESHOLDS.get(config.data.known_as))
         self.config = replace(config, data=_lasting(config.data, self.data), train=replace(config.train, threshold=threshold),
                               run=Run(written.run.fingerprint if same else "", lib.NN_NUMERICS_ID, __version__))
         self.source = file
@@ -359,20 +360,11 @@ def _lasting(asked, data):
     from msgspec.structs import replace
 
     from nncore.data import names
+    from nncore.train.config import DATA
 
     if data.note or (asked.folder is None and (asked.name or DATA) in names()):
         return replace(asked, name=data.name, folder=None)
     return replace(asked, name=None, folder=os.path.abspath(os.path.expanduser(asked.asked)))
-
-
-def set_name(asked: str, name: str) -> str:
-    """Which known data set a folder holds, by its own name or by the course's file names; else the folder's name."""
-    folder = Path(os.path.expanduser(asked))
-    if name not in o.THRESHOLDS and folder.is_dir():
-        known = {n.replace("-", "_"): n for n in o.THRESHOLDS}
-        for path in folder.glob("*_train_vectors.csv"):
-            return known.get(path.name.removesuffix("_train_vectors.csv"), name)
-    return name
 
 
 def _if_there(path: str | None) -> str | None:

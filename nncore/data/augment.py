@@ -134,17 +134,8 @@ class Augment:
         >>> Augment.parse("flip-crop,crop=4,mixup=0.2")
         Augment(crop=4, flip=True, mixup=0.2)
         """
-        found: dict = {}
-        for place, item in enumerate(filter(None, (part.strip() for part in text.split(",")))):
-            key, equals, value = (part.strip() for part in item.partition("="))
-            if place == 0 and not equals and key in (*NAMED, "default"):
-                found = (cls.default(dataset) if key == "default" else NAMED[key]).to_dict()
-            elif key not in _TYPES:
-                known = f"names: {', '.join((*NAMED, 'default'))}; " if place == 0 and not equals else ""
-                raise UsageError(f"augment: unknown {item!r}; {known}settings: {', '.join(_TYPES)}")
-            else:
-                found[key] = _value(key, value if equals else "true", item)
-        return cls(**found)
+        preset, changes = split(text)
+        return cls(**{**(presets(dataset)[preset] if preset else {}), **changes})
 
     def __str__(self) -> str:
         """The text that `parse` reads back: "none" for nothing."""
@@ -186,6 +177,26 @@ NAMED = {
     "affine": Augment(shift=1, rotate=10, scale=0.1, shear=5),
     "elastic": Augment(rotate=7.5, scale=0.15, shear=7.5, elastic=(36, 6)), "flip-crop": Augment(flip=True, crop=2),
 }
+
+
+def presets(dataset: str) -> dict[str, dict]:
+    """Settings by name; "default" are those of the data set."""
+    return {**{name: found.to_dict() for name, found in NAMED.items()}, "default": Augment.default(dataset).to_dict()}
+
+
+def split(text: str) -> tuple[str | None, dict]:
+    """(name or None, changes) of a text as `Augment.parse` reads it. Raises UsageError naming the item that is wrong."""
+    preset, found = None, {}
+    for place, item in enumerate(filter(None, (part.strip() for part in text.split(",")))):
+        key, equals, value = (part.strip() for part in item.partition("="))
+        if place == 0 and not equals and key in (*NAMED, "default"):
+            preset = key
+        elif key not in _TYPES:
+            known = f"names: {', '.join((*NAMED, 'default'))}; " if place == 0 and not equals else ""
+            raise UsageError(f"augment: unknown {item!r}; {known}settings: {', '.join(_TYPES)}")
+        else:
+            found[key] = _value(key, value if equals else "true", item)
+    return preset, found
 
 
 def _value(key: str, text: str, item: str):

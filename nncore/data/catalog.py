@@ -55,6 +55,20 @@ def names() -> list[str]:
     return list(dict.fromkeys([*manifest_names(_folders()), *local, EMBEDDED]))
 
 
+def known_as(asked: str | os.PathLike) -> str:
+    """Which data set a name or folder stands for, where only its habits are asked for: the folder's own name, unless the
+    course's files in it are called otherwise.
+    """
+    folder = Path(os.path.expanduser(asked))
+    if not folder.is_dir():
+        return os.fspath(asked)
+    known = {n.replace("-", "_"): n for n in (*manifest_names([]), EMBEDDED)}
+    name = folder.resolve().name
+    return name if name in known.values() else next(
+        (known[stem] for path in sorted(folder.glob(f"*{_CSV_SUFFIX['train_images']}"))
+         if (stem := path.name.removesuffix(_CSV_SUFFIX["train_images"])) in known), name)
+
+
 # ---- load ------------------------------------------------------------------------------------------------------------
 
 

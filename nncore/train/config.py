@@ -12,22 +12,20 @@ option that said so, the key, what was found and what is known. docs/configurati
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from math import isfinite
 from typing import Annotated, Literal
 
 import msgspec
 
 from nncore.errors import DataError, NNError, UsageError
-from nncore.files import reading
 from nncore.train import parts
 from nncore.train.parts import Wrong, near, plain
+from nncore.train.toml import read_toml, to_toml
 
-MAX_NBYTES = 1 << 16
-NAMES = ("name", "kind")  # a table in which one of these changes is another table
+NAMES = ("name", "kind", "preset")  # a table in which one of these changes is another table
 MATH_MODES = ("f32",)
+DATA = "fashion-mnist"  # what is taken when nothing is asked for
 Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 53)]
 Amount = Annotated[float, msgspec.Meta(ge=0)]
 
@@ -49,6 +47,13 @@ class Data(Table):
     def asked(self) -> str | None:
         """The folder or the name, as `data.load` takes it."""
         return self.name if self.folder is None else self.folder
+
+    @property
+    def known_as(self) -> str:
+        """The data set whose presets and threshold are meant."""
+        from nncore.data.catalog import known_as
+
+        return known_as(self.asked) if self.asked else DATA
 
 
 class Train(Table):
@@ -118,82 +123,6 @@ DEFAULTS = {"model": {"name": "mlp"}, "optimizer": {"name": "adam"}, "schedule":
 _FIXED = {"data": Data, "train": Train, "penalty": Penalty, "run": Run}
 
 
-# ---- TOML ------------------------------------------------------------------------------------------------------------
-
-
-def read_toml(path: str | os.PathLike) -> dict:
-    """The tables of a settings file. Raises DataError naming the file, and the line if it is not TOML."""
-    if os.path.isdir(path):
-        raise DataError(f"{path}: a folder, not a settings file: {_folder_hint(path)}")
-    with reading(path), open(path, "rb") as file:
-        text = file.read(MAX_NBYTES + 1)
-    if len(text) > MAX_NBYTES:
-        raise DataError(f"{path}: larger than {MAX_NBYTES // 1024} kB: not a settings file")
-    try:
-        return _toml().loads(text.decode())
-    except (ValueError, RecursionError) as e:
-        raise DataError(f"{path}: not TOML: {e}") from None
-
-
-def _folder_hint(path) -> str:
-    if os.path.exists(os.path.join(path, "config.toml")):
-        return f"nncore train {path}/config.toml repeats this run, nncore train --resume {path} goes on with it"
-    return "give a file like examples/run.toml"
-
-
-def _toml():
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    return tomllib
-
-
-def parse_value(text: str):
-    """A value in TOML syntax (3, 0.1, true, "text", [1, 2], {a = 1}); a bare word is text. Raises UsageError."""
-    try:
-        return _toml().loads(f"v = {text}\n")["v"] if "\n" not in text and len(text) < MAX_NBYTES else _not_toml(text)
-    except (ValueError, RecursionError):
-        if text and text[0].isalpha() and all(c.isalnum() or c in "_-./" for c in text):
-            return text
-        return _not_toml(text)
-
-
-def _not_toml(text: str):
-    raise UsageError(f"{text[:80]!r} is not a TOML value: 3, 0.1, true, \"text\", [1, 2] or {{a = 1}}")
-
-
-def to_toml(tables: dict) -> str:
-    """Tables as TOML text, scalars of a table before its sub-tables."""
-    lines: list[str] = []
-
-    def write(prefix: str, table: dict) -> None:
-        scalars = {k: v for k, v in table.items() if not isinstance(v, dict)}
-        if prefix and (scalars or not table):
-            lines.append(f"\n[{prefix}]")
-        lines.extend(f"{_key(k)} = {_value(v)}" for k, v in scalars.items())
-        for k, v in table.items():
-            if isinstance(v, dict) and v:
-                write(f"{prefix}.{_key(k)}" if prefix else _key(k), v)
-
-    write("", tables)
-    return "\n".join(lines).lstrip("\n") + "\n"
-
-
-def _key(key: str) -> str:
-    return key if key and all(c.isascii() and (c.isalnum() or c in "_-") for c in key) else _value(key)
-
-
-def _value(value) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + "}"
-    return f"[{', '.join(map(_value, value))}]" if isinstance(value, (tuple, list)) else repr(value)
-
-
 def _without_none(value):
     if isinstance(value, dict):
         return {k: _without_none(v) for k, v in value.items() if v is not None}
@@ -238,7 +167,7 @@ class Draft:
         tables = {}
         for layer, said, error in [(DEFAULTS, "nncore", NNError), *self._recipe(), *self.layers]:
             origins.update((k, (said, error)) for k, v in layer.items() if isinstance(v, str))
-            for part in _tidy(layer, (tables.get("data") or {}).get("name")):
+            for part in _tidy(layer):
                 _lay(tables, part, "", origins, (said, error))
         return tables
 
@@ -253,9 +182,9 @@ class Draft:
         return [(getattr(builder, "recipe", {}), f"the recipe of {name}", NNError)]
 
 
-def _tidy(layer: dict, dataset: str | None) -> list[dict]:
+def _tidy(layer: dict) -> list[dict]:
     """What is short for something else, written out: loss = "huber", smoothing and the peak of a named schedule as keys of
-    their own, augment = "shift=2,flip" (which replaces the table below it).
+    their own, augment = "default,flip" (which replaces the table below it).
     """
     layer = {k: dict(v) if isinstance(v, dict) else v for k, v in layer.items()}
     train, schedule, optimizer = (layer.get(k) for k in ("train", "schedule", "optimizer"))
@@ -268,9 +197,7 @@ def _tidy(layer: dict, dataset: str | None) -> list[dict]:
     if level in (schedule or {}) and isinstance(optimizer or {}, dict) and "lr" not in (optimizer or {}):
         layer["optimizer"] = {**(optimizer or {}), "lr": schedule.pop(level)}
     if isinstance(layer.get("augment"), str):
-        text = layer.pop("augment")
-        name = layer["data"].get("name", dataset) if isinstance(layer.get("data"), dict) else dataset
-        return [layer, {"augment": False}, {"augment": parts.augment_text(text, name or "fashion-mnist")}]
+        return [layer, {"augment": False}, {"augment": parts.augment_text(layer.pop("augment"))}]
     return [layer]
 
 
@@ -338,7 +265,8 @@ def _resolved(tables: dict, origins: dict) -> Config:
     optimizer, schedule = parts.complete_optimizer(tables.get("optimizer", {}), tables.get("schedule", {}),
                                                    lambda key: origins[key][1] is not NNError)
     model = parts.complete_model(tables.get("model", {}))
-    augment, average, clip = (getattr(parts, f"complete_{k}")(tables.get(k, {})) for k in ("augment", "average", "clip"))
+    augment = parts.complete_augment(tables.get("augment", {}), fixed["data"].known_as)
+    average, clip = (getattr(parts, f"complete_{k}")(tables.get(k, {})) for k in ("average", "clip"))
     return Config(**fixed, model=model, optimizer=optimizer, schedule=schedule, augment=augment, average=average, clip=clip)
 
 

@@ -225,20 +225,29 @@ def make_penalty(l1: float, l2: float, biases: bool):
     return L1(l1, biases) if l1 else L2(l2, biases) if l2 else None
 
 
-def complete_augment(table: dict) -> dict:
-    """[augment] with all arguments of nncore.data.augment.Augment. Raises Wrong."""
+def complete_augment(table: dict, dataset: str = "") -> dict:
+    """[augment] with all arguments of nncore.data.augment.Augment; a preset, changed by the keys beside it, is written out:
+    "default" is the data set's. {} for nothing to do. Raises Wrong.
+    """
     if not table:
         return {}
     Augment = _later("augment", "nncore.data.augment", "Augment")  # noqa: N806 - a class
+    preset = table.get("preset")
+    if preset is not None:
+        known = _later("augment", "nncore.data.augment", "presets")(dataset)
+        found = [v for k, v in known.items() if plain(k) == plain(str(preset))]
+        if not found:
+            raise Wrong("augment.preset", f"unknown preset {preset!r}{near(str(preset), known)}")
+        table = {**found[0], **_rest(table, "preset")}
     filled = completed("augment", Augment, table)
-    made("augment", Augment, **filled)
-    return filled
+    return filled if made("augment", Augment, **filled) else {}
 
 
-def augment_text(text: str, dataset: str) -> dict:
-    """The table that a text like "shift=2,flip" stands for. Raises Wrong."""
-    Augment = _later("augment", "nncore.data.augment", "Augment")  # noqa: N806 - a class
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in made("augment", Augment.parse, text, dataset).to_dict().items()}
+def augment_text(text: str) -> dict:
+    """The table that a text like "default,rotate=5" or "shift=2,flip" stands for. Raises Wrong."""
+    split = _later("augment", "nncore.data.augment", "split")
+    preset, changes = made("augment", split, text)
+    return {**({"preset": preset} if preset else {}), **{k: list(v) if isinstance(v, tuple) else v for k, v in changes.items()}}
 
 
 def make_augment(table: dict):

@@ -11,7 +11,8 @@ from nncore.errors import DataError, UsageError
 from nncore.optim import schedules
 from nncore.optim.optimizers import OPTIMIZERS
 from nncore.train import parts
-from nncore.train.config import Config, Data, Draft, Penalty, Run, Train, parse_value, read_config, read_toml, resolve, to_toml
+from nncore.train.config import Config, Data, Draft, Penalty, Run, Train, read_config, read_toml, resolve, to_toml
+from nncore.train.toml import parse_value
 
 
 def draft(tmp_path, text: str = "") -> Draft:

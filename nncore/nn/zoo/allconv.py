@@ -18,7 +18,7 @@ from nncore.nn.zoo.catalog import chain, model
 
 
 @model("allconv", train={"epochs": 12, "batch": 128}, optimizer={"lr": 1.5e-3},
-       augment={"flip": True, "crop": 2})
+       augment={"preset": "default"})
 def allconv(x: Connection, classes: int, *, maps: tuple[int, int] = (32, 64), dropout: float = 0.2) -> Connection:
     """maps: feature maps before and after the first reduction; dropout: behind each reduction (the paper: 1/2)."""
     for k in maps:

@@ -18,7 +18,7 @@ from nncore.nn.pool import MaxPool2D
 from nncore.nn.zoo.catalog import chain, model
 
 
-@model("cnn", train={"epochs": 20, "batch": 128}, optimizer={"lr": 5e-3}, augment={"flip": True, "shift": 1})
+@model("cnn", train={"epochs": 20, "batch": 128}, optimizer={"lr": 5e-3}, augment={"preset": "default"})
 def cnn(x: Connection, classes: int, *, maps: tuple[int, int] = (32, 64), dropout: float = 0.3) -> Connection:
     """maps: feature maps of the two convolutions; dropout: before the last layer."""
     for k in maps:

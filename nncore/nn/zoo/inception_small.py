@@ -37,7 +37,7 @@ def inception(x: Connection, one: int, three: tuple[int, int], five: tuple[int, 
 
 
 @model("inception-small", train={"epochs": 12, "batch": 128}, optimizer={"lr": 5e-3},
-       augment={"flip": True, "crop": 2})
+       augment={"preset": "default"})
 def inception_small(x: Connection, classes: int) -> Connection:
     """A stem and three inception modules."""
     x = MaxPool2D(2)(conv(x, 32, 3))

@@ -19,7 +19,7 @@ from nncore.nn.zoo.catalog import chain, model
 
 
 @model("nielsen", train={"epochs": 40, "batch": 100}, optimizer={"lr": 2e-3},
-       augment={"shift": 2, "rotate": 10.0, "scale": 0.1, "shear": 5.0})
+       augment={"preset": "default"})
 def nielsen(x: Connection, classes: int, *, width: int = 1000, dropout: float = 0.5) -> Connection:
     """ReLU everywhere; dropout in the dense layers only."""
     for maps in (20, 40):

@@ -33,7 +33,7 @@ def block(x: Connection, maps: int, stride: int, project: bool) -> Connection:
 
 @model("resnet-small", train={"epochs": 15, "batch": 128, "loss": {"name": "CrossEntropy", "smoothing": 0.1}},
        optimizer={"lr": 5e-3},
-       augment={"flip": True, "crop": 2}, average={"kind": "ema", "decay": 0.998})
+       augment={"preset": "default"}, average={"kind": "ema", "decay": 0.998})
 def resnet_small(x: Connection, classes: int, *, maps: tuple[int, ...] = (32, 64, 128),
                  blocks: tuple[int, ...] = (1, 2, 2)) -> Connection:
     """maps: feature maps per stage, the size halves between stages; blocks: residual blocks per stage."""

@@ -19,7 +19,7 @@ from nncore.nn.zoo.catalog import chain, model
 
 
 @model("vgg-small", train={"epochs": 15, "batch": 128}, optimizer={"lr": 4e-3},
-       augment={"shift": 2, "rotate": 10.0, "scale": 0.1, "shear": 5.0})
+       augment={"preset": "default"})
 def vgg_small(x: Connection, classes: int, *, maps: tuple[int, ...] = (32, 64, 128), dropout: float = 0.2) -> Connection:
     """maps: feature maps of each pair of convolutions; dropout: before the last layer."""
     for i, k in enumerate(maps):
