@@ -62,7 +62,7 @@ def look(run: str | os.PathLike, image: int, executor, refresh: bool = False, da
     """Bring RUN/insight.json up to date; returns sentences on what could not be looked at. Raises LimitError."""
     from nncore.report.read import INSIGHT, read_run
     from nncore.train.callbacks import Callback
-    from nncore.train.insight import insight, profile, rates
+    from nncore.train.insight import insight, objective, profile, rates
     from nncore.train.runs import MODEL, RunFolder, make_trainer
 
     path = Path(run)
@@ -90,6 +90,8 @@ def look(run: str | os.PathLike, image: int, executor, refresh: bool = False, da
         found |= {"schedule": rates(trainer), "profile": profile(trainer)}
     except NNError as e:
         notes = (*notes, f"A training step could not be timed: {e}")
+    else:
+        found["evaluation"] |= objective(network, split, trainer.settings.loss, executor)
     found |= {"split": "test" if data.test else "train", "model_sha256": digest, "image": image, "notes": list(notes)}
     write_insight(path / INSIGHT, found)
     return notes

@@ -217,7 +217,7 @@ def _macro(rows: list[dict]) -> dict:
 
 def _confusion_picture(table: list[list[int]], totals: list[int]) -> dict:
     """Shares of each row as a picture, the square root taken so that few mistakes are seen."""
-    data = bytes(round(255 * sqrt(v / total)) if total else 0 for row, total in zip(table, totals, strict=True) for v in row)
+    data = bytes(round(254 * sqrt(v / total)) if total else 0 for row, total in zip(table, totals, strict=True) for v in row)
     n = len(table)
     scale = max(1, 520 // n)
     return {"uri": png.uri(png.png(n, n, 1, data, "sequential")), "size": n * scale}
@@ -231,8 +231,10 @@ def _calibration(insight: dict) -> dict | None:
     counted = [b for b in found["bins"] if b["count"]]
     sure = sum(b["confidence"] * b["count"] for b in counted) / sum(b["count"] for b in counted)
     right = sum(b["accuracy"] * b["count"] for b in counted) / sum(b["count"] for b in counted)
-    return {"figures": figures, "ece": found["ece"], "brier": found["brier"], "log_loss": found["log_loss"], "confidence": sure,
-            "accuracy": right}
+    objective = (insight.get("evaluation") or {}).get("objective")
+    trained = objective is None or str(objective).startswith("CrossEntropy")
+    return {"figures": figures, "objective": None if trained else harmless(objective), "confidence": sure, "accuracy": right,
+            "ece": found["ece"], "brier": found["brier"], "log_loss": found["log_loss"]}
 
 
 def _regression(insight: dict) -> dict | None:
@@ -313,7 +315,7 @@ def _maps(insight: dict) -> dict | None:
     for layer in found["layers"]:
         n, h, w, _ = layer["images"]["shape"]
         zoom = max(1, min(round((44 if n > 1 else 130) / max(h, w)), 24))
-        uri, width, _ = png.sheet(layer["images"], 8, "sequential", ground=0, zoom=zoom)
+        uri, width, _ = png.sheet(layer["images"], max(1, min(8, 370 // (w * zoom + 1))), "sequential", zoom=zoom)
         steps.append({"name": harmless(layer["name"]), "shape": layer["shape"], "low": layer["low"], "high": layer["high"],
                       "uri": uri, "width": width, "shown": n, "whole": layer["shape"][-1] if n > 1 else n})
     names = [harmless(n) for n in insight.get("classes", [])]

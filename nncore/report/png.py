@@ -9,8 +9,8 @@ from math import ceil
 
 from nncore.errors import DataError
 
-# Diverging, for weights: blue below 0, orange above; colour-blind safe (after ColorBrewer's RdBu and PuOr).
-_DIVERGING = [(5, 66, 124), (56, 136, 190), (167, 208, 228), (245, 245, 243), (252, 196, 140), (224, 113, 32), (122, 48, 4)]
+# Diverging, for weights: blue below 0, light grey at 0, orange above; colour-blind safe (after ColorBrewer's RdBu and PuOr).
+_DIVERGING = [(5, 66, 124), (56, 136, 190), (167, 208, 228), (230, 230, 226), (252, 196, 140), (224, 113, 32), (122, 48, 4)]
 # Sequential, for activations: viridis (van der Walt and Smith 2015) at six places.
 _SEQUENTIAL = [(68, 1, 84), (65, 68, 135), (42, 120, 142), (34, 168, 132), (122, 209, 81), (253, 231, 37)]
 
@@ -26,11 +26,12 @@ def _ramp(anchors: list[tuple[int, int, int]]) -> bytes:
     return bytes(colours)
 
 
+_BELOW = bytes([*range(255), 254])
 PALETTES = {"diverging": _ramp(_DIVERGING), "sequential": _ramp(_SEQUENTIAL)}
 
 
 def png(width: int, height: int, channels: int, data: bytes, palette: str | None = None) -> bytes:
-    """A PNG of 8-bit grey (1 channel, or looked up in a palette) or colours (3), rows from the top."""
+    """A PNG of 8-bit grey (1 channel) or colours (3), rows from the top; grey looked up in a palette has 255 transparent."""
     if len(data) != width * height * channels or not width * height or channels not in (1, 3):
         raise DataError(f"a picture of {width} x {height} x {channels} has {len(data)} bytes")
     kind = 3 if palette and channels == 1 else {1: 0, 3: 2}[channels]
@@ -38,7 +39,7 @@ def png(width: int, height: int, channels: int, data: bytes, palette: str | None
     raw = b"".join(b"\0" + data[i : i + row] for i in range(0, len(data), row))
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0))]
     if kind == 3:
-        chunks.append((b"PLTE", PALETTES[palette]))
+        chunks += [(b"PLTE", PALETTES[palette]), (b"tRNS", b"\xff" * 255 + b"\0")]
     chunks += [(b"IDAT", zlib.compress(raw, 9)), (b"IEND", b"")]
     parts = [struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
@@ -66,9 +67,12 @@ def each(images: dict, palette: str | None = None) -> list[str]:
 
 
 def sheet(images: dict, columns: int, palette: str | None = None, ground: int = 128, zoom: int = 1) -> tuple[str, int, int]:
-    """(data URI, width, height) of all pictures in one, row by row; every pixel `zoom` wide, thin lines of `ground` between."""
+    """(data URI, width, height) of all pictures in one, row by row; every pixel `zoom` wide, thin lines of `ground`, or with
+    a palette of nothing, between."""
     (n, h, w, c), data = unpack(images)
-    columns, gap = max(1, min(columns, n)), 1 if zoom < 3 else 5
+    if palette:
+        data, ground = data.translate(_BELOW), 255
+    columns, gap = max(1, min(columns, n)), 1 if zoom < 3 else 4
     rows, wide, high = ceil(n / columns), w * zoom + gap, h * zoom + gap
     width, height = columns * wide - gap, rows * high - gap
     canvas = bytearray([ground]) * (width * height * c)

@@ -18,8 +18,8 @@ def decimal(value, digits: int = 4) -> str:
         return NONE
     if value < 0:
         return f"\u2212{decimal(-value, digits)}"
-    if isinstance(value, int) or (value >= 10**digits and value == int(value)):
-        return f"{int(value):,}".replace(",", "\u202f")
+    if isinstance(value, int) or 10 ** (digits - 1) <= value < 1e15:
+        return f"{value:,.0f}".replace(",", "\u202f")
     mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
     if exponent:
         return f"{mantissa}\u00b710{_raised(int(exponent))}"

@@ -22,6 +22,7 @@ from nncore.graph import ops
 from nncore.graph.node import Input, Node, State
 from nncore.graph.plan import Layout
 from nncore.graph.tape import Executor, Memory, compile_tape
+from nncore.nn.losses import MSE, CrossEntropy, Loss
 from nncore.tensor import Tensor
 from nncore.train.metrics import confusion
 from nncore.train.model import Model
@@ -57,6 +58,14 @@ def insight(model: Model, data, image: int = 0, executor: Executor | None = None
     found["filters"] = first_weights(model)
     found["maps"] = layer_maps(model, data, image, executor)
     return found
+
+
+def objective(model: Model, data, loss: Loss, executor: Executor) -> dict:
+    """What `evaluation` has to say of the loss that the model was trained with: {objective, loss}."""
+    data = samples(data)
+    if repr(loss) == repr(CrossEntropy() if data.labels is not None else MSE()):
+        return {"objective": repr(loss)}  # what `insight` measured already
+    return {"objective": repr(loss), "loss": model.evaluate(data, loss=loss, executor=executor).loss}
 
 
 # ---- layers ----------------------------------------------------------------------------------------------------------

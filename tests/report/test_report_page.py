@@ -142,7 +142,14 @@ def stopped_in_the_first_epoch():
     return {"records": [], "result": None, "insight": None, "tape": None}
 
 
+def no_probabilities():
+    insight = convolutional()
+    insight["evaluation"]["objective"] = "Hinge(reduction='mean')"
+    return {"insight": insight}
+
+
 STATES = {
+    "no probabilities": (no_probabilities(), ["trained with Hinge(reduction='mean')"], []),
     "no validation": (no_validation(), ["No samples were held out"], ["val. loss"]),
     "no insight": ({}, ["Learning", "Settings"], ["Mistakes", "Inside"]),
     "no result": ({"result": None, "insight": None}, ["Validation accuracy"], ["Pass", "weights\n"]),

@@ -42,7 +42,8 @@ def test_png():
     assert header[3] == 2 and rows == [bytes([0, 1, 2]), bytes([3, 4, 5])]
     header, _, palette = decoded(png.png(2, 1, 1, b"\0\xff", "diverging"))
     assert header[3] == 3 and len(palette) == 768 and palette[:3] == bytes((5, 66, 124)) and palette[-3:] == bytes((122, 48, 4))
-    assert min(palette[3 * 128 : 3 * 129]) > 235, "0 is almost white"
+    assert decoded(png.png(1, 1, 3, b"abc"))[2] == b"", "colours need no palette"
+    assert 220 < min(palette[3 * 128 : 3 * 129]) < 240, "0 is light grey: seen on white and on black"
     for bad in ((2, 2, 1, b"123"), (0, 2, 1, b""), (1, 1, 2, b"12")):
         with pytest.raises(DataError):
             png.png(*bad)
@@ -52,6 +53,8 @@ def test_sheet_puts_pictures_side_by_side():
     uri, width, height = png.sheet(packed((3, 2, 2, 1)), 2, ground=9)
     _, rows, _ = decoded(base64.b64decode(uri.partition(",")[2]))
     assert (width, height) == (5, 5)
+    clear, _, _ = png.sheet({"shape": (2, 1, 1, 1), "data": base64.b64encode(b"\xff\x05").decode()}, 2, "diverging", zoom=2)
+    assert [list(r) for r in decoded(base64.b64decode(clear.partition(",")[2]))[1]] == [[254, 254, 255, 5, 5]] * 2
     assert [list(r) for r in rows] == [[0, 7, 9, 28, 35], [14, 21, 9, 42, 49], [9] * 5, [56, 63, 9, 9, 9], [70, 77, 9, 9, 9]]
     for shape, data in (((1, 2, 2, 2), "AAAA"), ((1, 2, 2, 1), "AAA="), ((-1, 2, -2, 1), "AAAAAA==")):
         with pytest.raises(DataError):

@@ -67,6 +67,13 @@ def test_figures_agree_with_the_network(found, model, data):
         {"name": "2 Dense", "settings": "Dense(units=10)", "output": [10], "parameters": 210}]
 
 
+def test_the_loss_is_that_of_the_training(model, data):
+    executor = Executor(threads=1)
+    assert i.objective(model, data.test, nn.CrossEntropy(), executor) == {"objective": repr(nn.CrossEntropy())}
+    found = i.objective(model, data.test, nn.MultiHinge(), executor)
+    assert found == {"objective": repr(nn.MultiHinge()), "loss": model.evaluate(data.test, loss=nn.MultiHinge()).loss}
+
+
 def test_the_worst_and_the_least_certain(found, model, data):
     rows, labels = model.predict(data.test, proba=True).tolist(), data.test.labels.tolist()
     sure = sorted((max(r), k) for k, r in enumerate(rows) if r.index(max(r)) != labels[k])[::-1]
