@@ -377,11 +377,7 @@ def hinge(call):
 
 
 def perceptron(call):
-    def term(z, t):
-        e = (z if z != z else float(z >= 0)) - t
-        return e * z, e
-
-    return _by_output(call, term)
+    return _by_output(call, lambda z, t: (((z >= 0) - t) * z, (z >= 0) - t if z == z else z))
 
 
 def multi_hinge(call):

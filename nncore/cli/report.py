@@ -61,8 +61,12 @@ def write_report(run: str | os.PathLike, output: str | None = None, notes: tuple
 def look(run: str | os.PathLike, image: int, executor, refresh: bool = False, data=None) -> tuple[str, ...]:
     """Bring RUN/insight.json up to date; returns sentences on what could not be looked at. Raises LimitError."""
     from nncore.report.read import INSIGHT, read_run
+<<<<<<< HEAD
     from nncore.train.callbacks import Callback
     from nncore.train.insight import insight, objective, profile, rates
+=======
+    from nncore.train.insight import insight, profile, rates
+>>>>>>> wip-report
     from nncore.train.runs import MODEL, RunFolder, make_trainer
 
     path = Path(run)
@@ -91,6 +95,8 @@ def look(run: str | os.PathLike, image: int, executor, refresh: bool = False, da
     except NNError as e:
         notes = (*notes, f"A training step could not be timed: {e}")
     else:
+        from nncore.train.insight import objective
+
         found["evaluation"] |= objective(network, split, trainer.settings.loss, executor)
     found |= {"split": "test" if data.test else "train", "model_sha256": digest, "image": image, "notes": list(notes)}
     write_insight(path / INSIGHT, found)

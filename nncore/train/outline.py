@@ -12,7 +12,7 @@ from nncore.files import write_atomic
 from nncore.graph import ops
 from nncore.graph.autodiff import add_all, gradients
 from nncore.graph.node import Input as InputNode
-from nncore.graph.node import Leaf, Node, Parameter, layer_scope, topological
+from nncore.graph.node import Node, Parameter, layer_scope, topological
 from nncore.nn.base import Builder, Connection
 from nncore.nn.losses import MultiTask
 
@@ -128,8 +128,11 @@ def outline(model, backward: bool = False, loss=None) -> dict:
         heads = list(model.outputs.values()) if isinstance(model.outputs, dict) else [model.outputs]
         edges += [{"from": names[c], "to": "loss", "shape": list(builder.outputs[c].shape[1:]), "phase": "forward"}
                   for c in heads]
-        trained = {card["id"] for card in cards if card["backward"]} | {"loss"}
-        edges += [{**e, "phase": "backward"} for e in edges if e["from"] in trained and e["to"] in trained]
+        trained: set[str] = set()  # cards that a parameter reaches: the gradient comes back to them
+        for card in cards:
+            if card["parameters"] or any(e["from"] in trained for e in edges if e["to"] == card["id"]):
+                trained.add(card["id"])
+        edges += [{**e, "phase": "backward"} for e in edges if e["from"] in trained]
     return {"title": f"{model.name}, {model.parameter_count:,} parameters", "cards": cards, "edges": edges}
 
 
@@ -165,7 +168,7 @@ def _loss(loss, z: Node, number: int) -> Node:
 
 def _line(n: Node) -> str:
     """`conv_fwd  1x28x28x6` : op and the shape it writes, with the parameters it reads."""
-    reads = [x.name for x in n.inputs if isinstance(x, Leaf) and x.name != "x"]
+    reads = [x.name for x in n.inputs if isinstance(x, Parameter)]
     shape = "x".join(map(str, n.shape)) or "scalar"
     return f"{n.op.name} {shape}" + (f"  ({', '.join(reads)})" if reads else "")
 

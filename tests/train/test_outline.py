@@ -66,3 +66,12 @@ def test_hostile_names_are_escaped():
     svg = draw({"title": evil, "cards": [{"id": "a", "title": evil, "shape": [], "parameters": 0, "forward": [], "backward": []}],
                 "edges": []})
     assert "<script>" not in svg and texts(svg) == [evil]
+
+
+def test_the_gradient_comes_back_through_every_layer_that_a_parameter_reaches():
+    x = nn.Input((4, 4, 1))
+    h = nn.Conv2D(2, 3)(nn.MaxPool2D(2)(x))
+    drawing = nn.Model(x, nn.Dense(2)(nn.Add()(h, nn.ReLU()(h)))).draw(backward=True)
+    back = {(e["from"], e["to"]) for e in drawing.outline["edges"] if e["phase"] == "backward"}
+    forward = {(e["from"], e["to"]) for e in drawing.outline["edges"] if e["phase"] == "forward"}
+    assert forward - back == {("input", "layer0"), ("layer0", "layer1")}
