@@ -61,12 +61,8 @@ def write_report(run: str | os.PathLike, output: str | None = None, notes: tuple
 def look(run: str | os.PathLike, image: int, executor, refresh: bool = False, data=None) -> tuple[str, ...]:
     """Bring RUN/insight.json up to date; returns sentences on what could not be looked at. Raises LimitError."""
     from nncore.report.read import INSIGHT, read_run
-<<<<<<< HEAD
     from nncore.train.callbacks import Callback
-    from nncore.train.insight import insight, objective, profile, rates
-=======
     from nncore.train.insight import insight, profile, rates
->>>>>>> wip-report
     from nncore.train.runs import MODEL, RunFolder, make_trainer
 
     path = Path(run)
