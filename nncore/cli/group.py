@@ -18,6 +18,7 @@ COMMANDS = {
     "compare": ("nncore.cli.report:compare", "Runs side by side."),
     "bench": ("nncore.cli.bench:bench", "Measure kernels and training."),
     "data": ("nncore.cli.data:data", "List, fetch, describe and convert data sets."),
+    "models": ("nncore.cli.models:models", "The zoo: networks by name, their sizes and recipes."),
     "info": ("nncore.cli.info:info", "Version, build, instruction sets, places."),
 }
 

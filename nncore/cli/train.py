@@ -337,7 +337,7 @@ class Training:
             "train_accuracy": scores["train"].accuracy, "test_accuracy": test and test.accuracy,
             "val_accuracy": self.held_out and self.held_out.accuracy, "val_loss": self.held_out and self.held_out.loss,
             "weights_sha256": digest, "seconds": {**seconds, "total": round(time.monotonic() - self.started, 4)},
-            "plan_bytes": sum(self.trainer.plan.values()), "peak_rss_bytes": rss,
+            "plan_bytes": sum(self.trainer.plan.values()) + self.data.nbytes, "peak_rss_bytes": rss,
             "predictions": {k: _if_there(paths.get(k)) for k in ("train", "test")},
             "threshold": c.threshold, "verdict": test and test.verdict,
         }

@@ -47,6 +47,11 @@ class Dataset:
     source: str
     note: str = ""
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all images and labels."""
+        return sum(s.images.nbytes + s.labels.nbytes for s in (self.train, self.test) if s is not None)
+
     def __repr__(self) -> str:
         return f"<data set {self.name}: train {self.train!r}, test {self.test!r}, {self.source}>"
 

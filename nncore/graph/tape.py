@@ -220,10 +220,17 @@ class Memory:
         for region in self.nbytes:
             want = max(nbytes.get(region, 0), self.layout.nbytes.get(region, 0), 64)
             if want > self.nbytes[region]:
+                if region == "work":
+                    self._regions.pop(region, None)  # before the larger one is made
                 fresh = aligned(want)
                 if region in self._regions and region != "work":
                     fresh[: self.nbytes[region]] = self._regions[region]
                 self._regions[region], self.nbytes[region] = fresh, want
+
+    def borrow_work(self, other: Memory, nbytes: int) -> None:
+        """Work in another memory's WORK between its runs: no value outlives a run there."""
+        other.reserve({"work": nbytes})
+        self._regions["work"], self.nbytes["work"] = other._regions["work"], other.nbytes["work"]
 
     def pointer(self, region: str):
         """The region's base address."""

@@ -9,6 +9,7 @@ from nncore.errors import UsageError
 from nncore.graph import ops
 from nncore.graph.fold import fold as folded
 from nncore.graph.node import Node
+from nncore.graph.plan import Layout
 from nncore.graph.tape import Executor, Position, Tape, compile_tape
 from nncore.nn.losses import MSE, CrossEntropy, Loss, MultiTask
 from nncore.tensor import Tensor
@@ -16,7 +17,7 @@ from nncore.train.metrics import Evaluation
 from nncore.train.samples import Samples
 from nncore.train.steps import apply_loss, counts_correct, externals, measure, write_weights
 
-PREDICT_BATCH = 1000
+PREDICT_BATCH, PREDICT_NBYTES = 1000, 16 << 20  # samples at a time, and what their values may take
 _ZEROS = bytes(32)
 
 
@@ -120,10 +121,28 @@ def width(model, data: Samples) -> int:
     return z.size
 
 
+def predict_batch(model, data: Samples) -> int:
+    """Samples at a time: PREDICT_BATCH, or fewer where their values would take more than PREDICT_NBYTES. The network and the
+    shape of a sample decide alone, so that sums over batches have the same bits in training and ever after.
+    """
+    key = (data.x.dtype, data.rows is not None)
+    if key not in model.batches:
+        few, many = (planned_nbytes(model, data, n) for n in (8, 16))
+        model.batches[key] = max(1, min(PREDICT_BATCH, 8 * PREDICT_NBYTES // max(many - few, 1)))
+    return model.batches[key]
+
+
+def planned_nbytes(model, data: Samples, batch: int | None = None) -> int:
+    """Bytes of the values of a prediction step over samples like these; nothing is allocated."""
+    batch = batch or predict_batch(model, data)
+    z, *_ = model.graph(Samples(data.x, rows=data.rows), batch, training=False)
+    return compile_tape("plan", batch, [], z if isinstance(z, dict) else {"y": z}, Layout()).nbytes["work"]
+
+
 def segments(model, what: str, data: Samples, build, *key) -> list[tuple[Tape, int]]:
     """Whole batches and a tail over `data`; the tapes are kept for the next call."""
     n = len(data)
-    size = min(PREDICT_BATCH, n)
+    size = min(predict_batch(model, data), n)
     found = []
     for batch, steps in ((size, n // size), (n % size, 1)):
         if batch:

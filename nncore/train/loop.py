@@ -23,6 +23,7 @@ from nncore.optim.schedules import Constant, schedule
 from nncore.tensor import Tensor
 from nncore.train.averaging import Averaging
 from nncore.train.history import History
+from nncore.train.inference import planned_nbytes
 from nncore.train.samples import Samples
 from nncore.train.steps import apply_loss, counts_correct, externals, measure, write_weights
 from nncore.train.worker import Worker
@@ -121,9 +122,10 @@ class Trainer:
 
     @property
     def plan(self) -> dict[str, int]:
-        """Bytes by region that the training takes, its evaluations included: known before anything is allocated."""
+        """Bytes by region that the training takes, evaluations and predictions included, the data not: known before anything
+        is allocated."""
         tapes = [t for t in (self.tape, self.tail) if t is not None]
-        work = max(*(t.nbytes["work"] for t in tapes), self.model.planned_nbytes(self.data))
+        work = max(*(t.nbytes["work"] for t in tapes), planned_nbytes(self.model, self.data))
         return {**self.model.layout.nbytes, "work": work}
 
     def check_memory(self) -> None:

@@ -21,7 +21,7 @@ from nncore.nn.losses import Loss
 from nncore.tensor import Tensor
 from nncore.train import inference
 from nncore.train.callbacks import as_callback
-from nncore.train.inference import PREDICT_BATCH, default_loss
+from nncore.train.inference import default_loss
 from nncore.train.loop import Settings, Trainer
 from nncore.train.metrics import Evaluation, confusion
 from nncore.train.samples import Samples, samples
@@ -56,6 +56,7 @@ class Model(Transfer):
         self._memory: Memory | None = None
         self.initial: Tape | None = None
         self.tapes: dict[tuple, Tape] = {}
+        self.batches: dict[tuple, int] = {}
 
     # ---- building -------------------------------------------------------------------------------------------------
 
@@ -120,12 +121,6 @@ class Model(Transfer):
             self._memory = Memory(self.layout)
             Executor(threads=1).run([(self.initial, 1)], self._memory, {}, seed=self.seed)
         return self
-
-    def planned_nbytes(self, data: Samples) -> int:
-        """Bytes of intermediate values that a prediction over `data` needs; nothing is allocated."""
-        batch = min(PREDICT_BATCH, len(data))
-        z, *_ = self.graph(Samples(data.x, rows=data.rows), batch, training=False)
-        return compile_tape("plan", batch, [], z if isinstance(z, dict) else {"y": z}, Layout()).nbytes["work"]
 
     def expect(self, image_shape: tuple) -> None:
         """Raises ShapeError for samples of another shape than the model was made for."""

@@ -111,6 +111,7 @@ class Probe:
                 self.memory.tensor(leaf).memory[:] = old[start : start + 4 * leaf.size]
             else:
                 self.memory.tensor(leaf).memory[:] = model.memory.tensor(leaf).memory
+        self.memory.borrow_work(model.memory, self.tape.nbytes["work"])
         self.executor.run([(self.tape, 1)], self.memory, externals(trainer.data), seed=trainer.settings.seed,
                           n_samples=len(trainer.data))
         self.found = {key: self.memory.output(self.tape, key).tolist() for key in self.outputs}
