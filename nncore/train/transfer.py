@@ -130,8 +130,11 @@ class Transfer:
         from nncore.train.model import Model, Sequential
 
         if isinstance(self, Sequential):
-            return Sequential(layers, self.seed, self.standardise)
-        return Model(self.inputs, outputs, self.seed, self.standardise)
+            made = Sequential(layers, self.seed, self.standardise)
+        else:
+            made = Model(self.inputs, outputs, self.seed, self.standardise)
+        made.name = self.name
+        return made
 
     def _take(self, other: Transfer, names) -> None:
         """Copy values from another model: {my name: its name}, or the same names; and its preprocessing."""

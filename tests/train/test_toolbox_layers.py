@@ -122,6 +122,23 @@ def test_several_heads_average_clip_and_copy(data):
         model.replace_head(3)
 
 
+@pytest.mark.parametrize("name", ["lenet5", "resnet_small"])
+def test_networks_of_the_zoo_are_fine_tuned(name, data):
+    """A new head on a network of the zoo, the rest frozen: it learns, and the file knows it again."""
+    from nncore.train.models import make
+
+    model = make(name, 10, seed=1)
+    model.fit(data.train, epochs=1, batch=50)
+    new = model.replace_head(5)
+    last = max(int(n.partition(".")[0]) for n in new.parameters)
+    new.freeze("*").unfreeze(f"{last}.*")
+    halves = nn.Tensor((800,), "u8", bytes(t // 2 for t in data.train.labels.tobytes()))
+    before = {n: new.parameter(n).tobytes() for n in new.parameters}
+    history = new.fit((data.train.images, halves), epochs=3, batch=50, optimizer=nn.Adam(0.01))
+    assert history[-1]["loss"] < history[0]["loss"] and new.name == name
+    assert {n for n in before if new.parameter(n).tobytes() != before[n]} == {f"{last}.weight", f"{last}.bias"}
+
+
 def test_folds_of_rows_with_augmentation(data):
     found = nn.cross_validate(normed, samples(data.train).select(range(200)), folds=2, augment="shift=2", epochs=1, batch=50)
     assert [f.n for f in found.folds] == [100, 100]
