@@ -122,7 +122,7 @@ def test_several_heads_average_clip_and_copy(data):
         model.replace_head(3)
 
 
-@pytest.mark.parametrize("name", ["lenet5", "resnet_small"])
+@pytest.mark.parametrize("name", ["lenet5", "resnet-small"])
 def test_networks_of_the_zoo_are_fine_tuned(name, data):
     """A new head on a network of the zoo, the rest frozen: it learns, and the file knows it again."""
     from nncore.train.models import make
