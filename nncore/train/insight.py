@@ -211,7 +211,7 @@ def layer_maps(model: Model, data: Samples, index: int, executor: Executor) -> d
 
     Outputs (H, W, C) become one picture a channel, the first CHANNELS of them; vectors one picture near a square.
     """
-    one = data.select([index if data.rows is None else data.rows.tolist()[index]])
+    one = data.select([index])
     z, *_ = model.graph(Samples(one.x, rows=one.rows), 1, training=False)
     nodes = layer_outputs(z)
     names = dict(enumerate(layer_names(model)))
