@@ -21,18 +21,20 @@ from nncore.errors import UsageError
               help="The class most members name, or (default) of the largest mean probability.")
 @click.option("--output", "-o", type=click.Path(), metavar="FILE", help="Write the committee's predictions there.")
 @click.option("--save", type=click.Path(), metavar="DIR", help="Keep the committee in a folder of its own.")
-@o.options(o.threshold_option, o.threads_option, o.isa_option, o.json_option)
+@o.options(o.tta_option, o.threshold_option, o.threads_option, o.isa_option, o.json_option)
 def committee(models: tuple[str, ...], data: str | None, split: str, votes: bool, output: str | None, save: str | None,
-              threshold: float | None, threads: int | None, isa: str | None, as_json: bool) -> int:
+              tta: str | None, threshold: float | None, threads: int | None, isa: str | None, as_json: bool) -> int:
     """Evaluate trained networks one by one and as a committee; PASS or BELOW_THRESHOLD with --threshold (exit code 1).
 
     \b
       nncore committee runs/a runs/b runs/c
       nncore committee a.safetensors b.safetensors --data mnist --vote -o test_predictions.csv
+      nncore committee runs/a runs/b --data mnist --tta shift=1
       nncore committee runs/a runs/b --save ours && nncore committee ours --data fashion-mnist
 
     MODELS are run folders, model files, and folders written by --save or Committee.save.
     """
+    from nncore.cli.predict import opinion
     from nncore.graph.tape import Executor
     from nncore.train.ensemble import Committee
     from nncore.train.predictions import class_bytes, score, write_predictions
@@ -41,7 +43,7 @@ def committee(models: tuple[str, ...], data: str | None, split: str, votes: bool
     names, members, default = _members(models)
     part, labels, dataset = _part(data or default, split)
     found = Committee(members, "vote" if votes else "average")
-    opinions = found.opinions(part, executor)
+    opinions = [opinion(m, part, tta, executor) for m in members]
     alone = [score(class_bytes(Committee([m]).decide([p])), labels) for m, p in zip(members, opinions, strict=True)]
     classes = class_bytes(found.decide(opinions))
     together = score(classes, labels, threshold)
@@ -50,13 +52,15 @@ def committee(models: tuple[str, ...], data: str | None, split: str, votes: bool
     if save:
         found.save(save)
     if as_json:
-        emit({"schema": "nncore.committee/1", "dataset": dataset, "split": split, "how": found.how, "n": together.n,
-              "members": [{"model": n, "accuracy": s.accuracy} for n, s in zip(names, alone, strict=True)],
-              "accuracy": together.accuracy, "standard_error": together.standard_error, "threshold": threshold,
-              "verdict": together.verdict, "output": output, "folder": save})
+        emit({"schema": "nncore.committee/1", "dataset": dataset, "split": split, "how": found.how, "tta": tta,
+              "n": together.n,
+              "members": [{"model": n, "accuracy": s.accuracy, "wrong": s.wrong} for n, s in zip(names, alone, strict=True)],
+              "accuracy": together.accuracy, "wrong": together.wrong, "standard_error": together.standard_error,
+              "threshold": threshold, "verdict": together.verdict, "output": output, "folder": save})
     else:
-        print(table([(n, f"{s.accuracy:.2%}") for n, s in zip(names, alone, strict=True)], right=(1,)))
-        print(f"{found.how} of {len(members)}: {together}")
+        print(table([(n, f"{s.accuracy:.2%}", f"{s.wrong:,} wrong")
+                     for n, s in zip(names, alone, strict=True)], right=(1, 2)))
+        print(f"{found.how} of {len(members)}: {together}, {together.wrong:,} wrong")
         if output:
             say(f"{len(classes):,} predictions in {output}")
     return 1 if together.verdict == "BELOW_THRESHOLD" else 0

@@ -58,8 +58,8 @@ def _described(name: str, builder) -> tuple[dict, object]:
         summary = make(name, CLASSES).summary(SHAPE)
     text = inspect.getdoc(sys.modules[builder.__module__])
     return {"name": name, "parameters": summary.parameters, "mflop": round(summary.flop / 1e6, 3),
-            "what": text.partition("\n")[0].partition(". ")[0].rstrip("."), "options": _options(builder), "recipe": builder.recipe,
-            "text": text}, summary
+            "what": text.partition("\n")[0].partition(". ")[0].rstrip("."), "options": _options(builder),
+            "recipe": builder.recipe, "text": text}, summary
 
 
 def _options(builder) -> dict:

@@ -107,6 +107,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress.")
 threshold_option = click.option("--threshold", type=Number(0, 1, share=True), metavar="SHARE",
                                 help="Accuracy that must be reached, a fraction; exit code 1 below it.")
+tta_option = click.option("--tta", metavar="SPEC",
+                          help="Average over shifted and mirrored copies of an image: shift=1 looks at nine, shift=1,mirror at "
+                               "eighteen.")
 
 
 def options(*decorators: Callable) -> Callable:

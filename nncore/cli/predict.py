@@ -24,9 +24,9 @@ from nncore.errors import DataError, UsageError
 @click.option("--output", "-o", type=click.Path(), metavar="FILE", help="Write there instead of to stdout.")
 @click.option("--out", type=click.Path(), metavar="DIR", help="Write DIR/SPLIT_predictions.csv instead of to stdout.")
 @click.option("--proba", is_flag=True, help="Probabilities of all classes, separated by commas, instead of the class.")
-@o.options(o.threads_option, o.isa_option, o.math_option, o.json_option, o.quiet_option)
+@o.options(o.tta_option, o.threads_option, o.isa_option, o.math_option, o.json_option, o.quiet_option)
 def predict(model: str, data: str | None, split: str, images: str | None, output: str | None, out: str | None, proba: bool,
-            threads: int | None, isa: str | None, math: str, as_json: bool, quiet: bool) -> None:
+            tta: str | None, threads: int | None, isa: str | None, math: str, as_json: bool, quiet: bool) -> None:
     """One line per image: its class, 0 to 9, or with --proba the probabilities of all classes.
 
     \b
@@ -39,6 +39,7 @@ def predict(model: str, data: str | None, split: str, images: str | None, output
     """
     from nncore.files import write_atomic, writing
     from nncore.graph.tape import Executor
+    from nncore.train.ensemble import Committee
     from nncore.train.predictions import class_bytes, format_classes, format_rows, score
 
     if data and images:
@@ -52,7 +53,9 @@ def predict(model: str, data: str | None, split: str, images: str | None, output
     executor = Executor(isa, threads)
     network, default = _model(model)
     x, labels, name = _images(images, network) if images else _split(data or default, split, model)
-    found = network.predict(x, proba=proba, executor=executor)
+    found = opinion(network, x, tta, executor) if tta else network.predict(x, proba=proba, executor=executor)
+    if tta and not proba:
+        found = Committee([network]).decide([found])
     classes = None if proba else class_bytes(found)
     accuracy = score(classes, labels).accuracy if classes is not None and labels is not None else None
     text = None if as_json and not output else format_rows(found) if proba else format_classes(classes)
@@ -60,13 +63,28 @@ def predict(model: str, data: str | None, split: str, images: str | None, output
         write_atomic(output, text)
     if as_json:
         emit({"schema": "nncore.predict/1", "model": model, "dataset": name, "split": None if images else split,
-              "images": images, "n": len(found), "accuracy": accuracy, "output": output,
+              "images": images, "tta": tta, "n": len(found), "accuracy": accuracy, "output": output,
               "predictions": None if output else found.tolist() if proba else list(classes)}, indent=None)
     elif not output:
         sys.stdout.buffer.write(text)
         sys.stdout.buffer.flush()
     elif not quiet:
         say(f"{len(found):,} predictions in {output}" + (f", accuracy {accuracy:.2%}" if accuracy is not None else ""))
+
+
+def opinion(network, x, tta: str | None, executor):
+    """Probabilities (N, C) of the samples, with --tta of all their views. Raises UsageError."""
+    if tta is None:
+        return network.predict(x, proba=True, executor=executor)
+    from nncore.train.methods.views import parse_views, predict_views
+
+    views = parse_views(tta)
+    if views["mirror"] and getattr(x, "mirror_safe", None) is False:
+        import warnings
+
+        warnings.warn(f"--tta {tta}: a mirrored image is of another class here, this data set says; leave mirror out",
+                      UserWarning, stacklevel=2)
+    return predict_views(network, x, executor=executor, **views)
 
 
 def _model(path: str):

@@ -14,6 +14,7 @@ import click
 from nncore._ffi import ffi, lib
 from nncore.cli import options as o
 from nncore.cli.output import emit, say
+from nncore.cli.process import peak_rss, process_start
 from nncore.cli.progress import download_progress, training_progress
 from nncore.cli.settings import contradiction, overrides, said, settings_options
 from nncore.errors import DataError, NNError, NonFiniteError, UsageError
@@ -64,18 +65,6 @@ def train(context: click.Context, file: str | None, **given) -> int:
     else:
         training.resume(given["resume"], options)
     return training.go()
-
-
-def process_start() -> float:
-    """When this process began, on the clock of time.monotonic; now, where the system does not tell."""
-    now = time.monotonic()
-    try:
-        with open("/proc/self/stat", "rb") as file:
-            ticks = int(file.read().rpartition(b")")[2].split()[19])
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-        return now - age if 0 <= age < 60 else now
-    except (OSError, ValueError, IndexError, AttributeError):
-        return now
 
 
 @dataclass
@@ -323,11 +312,7 @@ class Training:
         return t.validation and self.model.evaluate(t.validation, loss=t.settings.loss, executor=self.executor)
 
     def _result(self, scores: dict, paths: dict, digest: str) -> dict:
-        import resource
-        import sys
-
         c, test = self.config.train, scores.get("test")
-        rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         seconds = {k: round(self.seconds[k], 4) for k in ("load", "train", "predict")}
         return {
             "schema": "nncore.train/1", "run": str(self.folder.path), "model": self.config.model["name"],
@@ -337,7 +322,7 @@ class Training:
             "train_accuracy": scores["train"].accuracy, "test_accuracy": test and test.accuracy,
             "val_accuracy": self.held_out and self.held_out.accuracy, "val_loss": self.held_out and self.held_out.loss,
             "weights_sha256": digest, "seconds": {**seconds, "total": round(time.monotonic() - self.started, 4)},
-            "plan_bytes": sum(self.trainer.plan.values()) + self.data.nbytes, "peak_rss_bytes": rss,
+            "plan_bytes": sum(self.trainer.plan.values()) + self.data.nbytes, "peak_rss_bytes": peak_rss(),
             "predictions": {k: _if_there(paths.get(k)) for k in ("train", "test")},
             "threshold": c.threshold, "verdict": test and test.verdict,
         }

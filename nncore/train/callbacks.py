@@ -182,7 +182,8 @@ class ModelCheckpoint(Watch):
             path = self.path.format(**record)
         except (KeyError, IndexError, ValueError) as e:
             raise UsageError(f"ModelCheckpoint: {self.path}: {e}; the record has {', '.join(record)}") from None
-        trainer.model.save(path)
+        with trainer.seen(averages=True):
+            trainer.model.save(path)
 
 
 # ---- the learning rate -----------------------------------------------------------------------------------------------

@@ -56,6 +56,11 @@ class Score:
         return self.correct / self.n
 
     @property
+    def wrong(self) -> int:
+        """Predictions that are not."""
+        return self.n - self.correct
+
+    @property
     def standard_error(self) -> float:
         """sqrt(p (1 - p) / n)."""
         return standard_error(self.accuracy, self.n)

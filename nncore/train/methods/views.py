@@ -70,6 +70,24 @@ def predict_views(model, x, shift: int = 1, mirror: bool = False, executor: Exec
     return mean([model.predict(v, proba=True, executor=executor) for v in views(images, shift, mirror)])
 
 
+def parse_views(text: str) -> dict:
+    """The arguments of `views` from text: "shift=1", "mirror", "shift=2,mirror". Raises UsageError.
+
+    >>> parse_views("shift=2,mirror")
+    {'shift': 2, 'mirror': True}
+    """
+    found = {"shift": 0, "mirror": False}
+    for item in (part.strip() for part in text.split(",")):
+        key, equals, value = item.partition("=")
+        if item == "mirror":
+            found["mirror"] = True
+        elif key == "shift" and value.isascii() and value.isdigit() and len(value) < 5:
+            found["shift"] = int(value)
+        else:
+            raise UsageError(f"views {text!r}: unknown {item!r}; known: shift=PIXELS, mirror, both separated by a comma")
+    return found
+
+
 def _image_shape(images: Tensor) -> tuple[int, int, int]:
     if len(images.shape) not in (3, 4):
         raise ShapeError(f"views are of images (N, H, W) or (N, H, W, C), got {images.shape}")
@@ -83,4 +101,4 @@ def _picked(x: Tensor, rows: Tensor) -> Tensor:
     return Tensor((len(rows), *x.shape[1:]), x.dtype, data)
 
 
-__all__ = ["mirrored", "predict_views", "shifted", "views"]
+__all__ = ["mirrored", "parse_views", "predict_views", "shifted", "views"]
