@@ -91,7 +91,8 @@ class Parameter(Leaf):
     `init` writes the first value: a function from the parameter to an effect node. `kind` is "weight" or "bias":
     penalties and decays take weights only unless asked. `layout` names how the file stores it: "io" for dense weights
     ([in, out] here, torch's [out, in] there), "io:C" for those of a flattened image of C channels (height, width, channel
-    here; channel, height, width there), "rsck" for a convolution's (torch's [K, C, R, S] there), "" for as it stands.
+    here; channel, height, width there), "rsck" for a convolution's (torch's [K, C, R, S] there), "hwc"
+    for one value per element of an image (torch's [C, H, W] there), "" for as it stands.
     """
 
     def __init__(self, name: str, shape: tuple, init: Callable, kind: str = "weight", layout: str = ""):

@@ -30,8 +30,9 @@ def _affine(builder: Builder, shape: tuple, wanted: bool) -> tuple[Parameter | N
     """gamma, from 1, and beta, from 0, under torch's names; both of kind "bias": penalties and decays leave them alone."""
     if not wanted:
         return None, None
-    return (builder.parameter("weight", shape, Constant(1.0), (1, 1), kind="bias"),
-            builder.parameter("bias", shape, Zeros(), (1, 1), kind="bias"))
+    layout = "hwc" if len(shape) == 3 else ""
+    return (builder.parameter("weight", shape, Constant(1.0), (1, 1), kind="bias", layout=layout),
+            builder.parameter("bias", shape, Zeros(), (1, 1), kind="bias", layout=layout))
 
 
 class BatchNorm(Layer):

@@ -39,11 +39,13 @@ def _axes(leaf: Leaf) -> tuple[int, int] | None:
     kind, _, channels = getattr(leaf, "layout", "").partition(":")
     if kind == "rsck":
         return leaf.shape[2:]
+    if kind == "hwc":
+        return (1, leaf.shape[2])
     return (int(channels or 1), leaf.shape[1]) if kind == "io" else None
 
 
 def file_shape(leaf: Leaf) -> tuple[int, ...]:
-    """Shape in the file: dense weights are [out, in] there, a convolution's [K, C, R, S]."""
+    """Shape in the file: dense weights are [out, in] there, a convolution's [K, C, R, S], an image's [C, H, W]."""
     if _axes(leaf) is None:
         return leaf.shape
     return leaf.shape[::-1] if len(leaf.shape) == 2 else (*leaf.shape[:1:-1], *leaf.shape[:2])
