@@ -1,4 +1,4 @@
-# make train DATA=mnist EPOCHS=3 HIDDEN=128,64 SEED=1 THREADS=2; flags of the compiler: nncore/_build.py, csrc/Makefile.
+# make train DATA=mnist MODEL=lenet5 EPOCHS=3 SEED=1 AUGMENT=default THREADS=2; flags of the compiler: nncore/_build.py, csrc/Makefile.
 PYTHON = python3
 VENV = .venv
 PY = $(VENV)/bin/python
@@ -9,13 +9,13 @@ PIP = $(PY) -m pip --disable-pip-version-check -q install
 quote = '$(subst ','\'',$(1))'
 option = $(if $($(2)),--$(1) $(call quote,$($(2))))
 machine = $(call option,threads,THREADS)
-settings = $(call option,data,DATA) $(call option,epochs,EPOCHS) $(call option,hidden,HIDDEN) $(call option,seed,SEED) \
-    $(call option,batch,BATCH) $(call option,lr,LR) $(call option,out,OUT) $(machine)
+settings = $(call option,data,DATA) $(call option,model,MODEL) $(call option,epochs,EPOCHS) $(call option,hidden,HIDDEN) \
+    $(call option,seed,SEED) $(call option,augment,AUGMENT) $(call option,batch,BATCH) $(call option,lr,LR) $(call option,out,OUT) $(machine)
 stop = { echo "nncore: $(1)" >&2; exit 1; }
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
-	@echo "Variables: DATA (a name or a folder) EPOCHS HIDDEN SEED THREADS BATCH LR OUT PYTHON"
+	@echo "Variables: DATA (a name or a folder) MODEL EPOCHS HIDDEN SEED AUGMENT THREADS BATCH LR OUT PYTHON"
 build: $(VENV)/built ## make .venv, compile the kernels, install
 train: $(VENV)/built ## train and evaluate; the prediction files land here
 	@$(NNCORE) train $(settings) --predictions .

@@ -59,6 +59,8 @@ def test_train_passes_its_variables(make):
                 "LR=1e-3", "OUT=o")
     assert done.stdout == ("[-m][nncore][train][--data][some/fol der's][--epochs][3][--hidden][128,64][--seed][1]"
                            "[--batch][64][--lr][1e-3][--out][o][--threads][2][--predictions][.]\n"), done.stderr
+    assert make("train", "MODEL=lenet5", "AUGMENT=default,rotate=5", "SEED=2").stdout == (
+        "[-m][nncore][train][--model][lenet5][--seed][2][--augment][default,rotate=5][--predictions][.]\n")
     assert make("train").stdout == "[-m][nncore][train][--predictions][.]\n"
 
 

@@ -240,3 +240,56 @@ def test_every_key_is_documented():
     assert not [name for name in OPTIMIZERS if f" {name} " not in text.replace("|", " ")]
     assert not [name for name in ("constant", "power", "exponential", "piecewise", "cosine", "onecycle") if name not in text]
     assert not [option for option in KEYS if f"--{option}" not in text]
+
+
+# ---- augmentation by preset -----------------------------------------------------------------------------------------
+
+
+def augmented(*rows) -> dict:
+    """What differs from doing nothing in the resolved [augment]."""
+    from nncore.train import parts
+
+    made = parts.make_augment(resolve(Draft().put_all([("here", key, value) for key, value in rows])).augment)
+    return made.to_dict() if made else {}
+
+
+def test_presets_follow_the_data_set(tmp_path):
+    from nncore.data.augment import Augment
+
+    digits, clothes = Augment.default("mnist").to_dict(), {"crop": 2, "flip": True}
+    assert augmented(("augment.preset", "default")) == clothes
+    assert augmented(("model.name", "cnn")) == augmented(("model.name", "cnn"), ("data.name", "fashion-mnist")) == clothes
+    assert augmented(("model.name", "cnn"), ("data.name", "mnist")) == digits
+    folder = tmp_path / "glyphs"
+    folder.mkdir()
+    assert augmented(("model.name", "resnet-small"), ("data.name", f"{folder}")) == digits
+    assert augmented(("model.name", "resnet-small"), ("data.folder", f"{folder}")) == digits
+    course = tmp_path / "course"
+    course.mkdir()
+    assert augmented(("augment.preset", "default"), ("data.folder", f"{course}")) == {"one_pixel": True}
+    (course / "fashion_mnist_train_vectors.csv").touch()
+    assert augmented(("augment.preset", "default"), ("data.folder", f"{course}")) == clothes
+    assert "preset" not in to_toml(resolve(Draft().put("model.name", "cnn", "here")).tables())
+
+
+def test_presets_and_what_changes_them():
+    mnist = ("data.name", "mnist")
+    turned = augmented(("augment", "default,rotate=5"), mnist)
+    assert turned == {**augmented(("augment", "default"), mnist), "rotate": 5.0}
+    assert augmented(("augment", {"preset": "default", "rotate": 5}), mnist) == turned
+    assert augmented(("model.name", "cnn"), ("augment.rotate", 5), mnist) == turned
+    assert augmented(("model.name", "cnn"), ("augment.preset", "one_pixel"), mnist) == {"one_pixel": True}
+    assert augmented(("model.name", "cnn"), ("augment", "none"), mnist) == {}
+    assert augmented(("model.name", "cnn"), ("augment", "shift=2"), mnist) == {"shift": 2}
+    assert augmented(("model.name", "cnn"), ("augment.preset", "none"), ("augment.shift", 2)) == {"shift": 2}
+    with pytest.raises(UsageError, match="unknown preset 'afine': did you mean affine"):
+        augmented(("augment.preset", "afine"))
+    with pytest.raises(UsageError, match="unknown 'defualt'; names: none"):
+        augmented(("augment", "defualt"))
+
+
+@pytest.mark.parametrize("name", ["nielsen", "vgg-small", "cnn", "inception-small", "resnet-small", "allconv"])
+def test_no_recipe_mirrors_digits(name):
+    for data in ("mnist", "glyphs"):
+        assert "flip" not in augmented(("model.name", name), ("data.name", data))
+    assert augmented(("model.name", name))["flip"]

@@ -349,3 +349,22 @@ def test_confusion_and_top_k_agree_with_accuracy(trained):
     assert trained.top_k(data, 1) == trained.evaluate(data).accuracy and trained.top_k(data, 3) == 1.0
     with pytest.raises(nn.UsageError, match="k between 1 and 3"):
         trained.top_k(data, 4)
+
+
+def test_predictions_do_not_depend_on_the_batch(monkeypatch):
+    """Large values per sample make small batches of predictions; the rows keep their bits, the plan its bound."""
+    from nncore.train import inference
+    from nncore.train.samples import samples
+
+    data = nn.data.glyphs(60, 50)
+    model = nn.Sequential([nn.Conv2D(8, 3), nn.ReLU(), nn.Conv2D(8, 3), nn.Dense(10)])
+    model.fit(data.train, epochs=1, batch=30)
+    whole, test = model.predict(data.test, proba=True).tobytes(), samples(data.test)
+    assert inference.predict_batch(model, test) < 1000 and inference.planned_nbytes(model, test) <= 1.1 * inference.PREDICT_NBYTES
+    for nbytes, most in ((1 << 20, 50), (1, 1)):
+        monkeypatch.setattr(inference, "PREDICT_NBYTES", nbytes)
+        model.batches.clear()
+        model.tapes.clear()
+        assert inference.predict_batch(model, test) <= most
+        assert model.predict(data.test, proba=True).tobytes() == whole
+    assert inference.predict_batch(model, test) == 1
