@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,11 +165,7 @@ class Training:
         self.progress = training_progress(self.config.train.epochs, self.quiet)
         self.data = limited(self.data, self.config)
         keepers = StopKeeper(None), EpochKeeper(None)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", UserWarning)
-            self.trainer = trainer = make_trainer(self.config, self.data, keepers, self.steps, executor=self.executor)
-        for warning in caught:
-            say(f"nncore: {warning.message}")
+        self.trainer = trainer = make_trainer(self.config, self.data, keepers, self.steps, executor=self.executor)
         self.model = model = trainer.model
         trainer.callbacks.insert(-1, LayerWatch())
         trainer.on_progress = self._on_progress

@@ -157,8 +157,8 @@ class _Reader:
         (n_outputs,) = self.take("B")
         args, dims = self.take(f"{self.take('B')[0]}i"), self.take(f"{self.take('B')[0]}q")
         scalars = self.take(f"{self.take('B')[0]}d")
-        for name in filter(None, (op, fused)):
-            if name not in op_names():
+        for name in (op, fused):
+            if name not in op_names() and (name or not op):
                 self.fail(f"unknown op {name!r}")
         fuses = ops.OPS[op].fuses
         if (fuses and dims[-1:] != (-1,)) or (fused and not fuses):
