@@ -6,7 +6,8 @@
           -> dense 120 -> dense 84 -> dense 10
 
 61,706 parameters. `original=True` gives 1.7159 tanh(2/3 x) and average pooling. (In 1998 the second convolution joined only
-some of the maps and the outputs were distances to drawn digits.) MNIST: 99.0 % after 5 epochs, 99.2 % after 15.
+some of the maps and the outputs were distances to drawn digits.) MNIST: 99.05 to 99.27 % after 5 epochs (4 s
+on two cores), 99.24 to 99.27 % after 15.
 """
 
 from __future__ import annotations

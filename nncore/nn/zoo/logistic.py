@@ -4,7 +4,7 @@
 
     image 28x28 -> dense 10 -> softmax -> cross-entropy
 
-7,850 parameters, a convex problem. MNIST: 92.5 %; Fashion-MNIST: 84.5 %; two seconds.
+7,850 parameters, a convex problem. MNIST: 92.6 %; Fashion-MNIST: 84.5 %; two seconds.
 """
 
 from __future__ import annotations

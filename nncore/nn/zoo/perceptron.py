@@ -4,8 +4,8 @@
 
     image 28x28 -> dense 10 -> unit step;  only wrong neurons learn
 
-7,850 parameters. MNIST: about 85 to 88 %, jumping from epoch to epoch: the classes are not linearly separable, so the
-rule never comes to rest. With a falling rate it settles.
+7,850 parameters. MNIST: 90.9 % after 5 epochs. The classes are not linearly separable, so with a constant rate the rule
+never comes to rest; under one cycle, whose rate falls to nothing, it settles.
 """
 
 from __future__ import annotations

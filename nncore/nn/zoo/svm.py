@@ -4,7 +4,7 @@
 
     image 28x28 -> dense 10 -> sum_j!=t max(0, 1 + z_j - z_t) + lambda/2 |w|^2
 
-7,850 parameters. MNIST: about 92 %; two seconds.
+7,850 parameters. MNIST: 92.2 %; Fashion-MNIST: 84.2 %; two seconds.
 """
 
 from __future__ import annotations
