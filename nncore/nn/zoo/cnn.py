@@ -5,7 +5,8 @@
     28x28 -> conv 5x5, 32 maps -> batch norm -> ReLU -> max 2x2 (14x14)
           -> conv 5x5, 64 maps -> batch norm -> ReLU -> max 2x2 (7x7) -> dropout -> dense 10
 
-83,562 parameters. Fashion-MNIST: 92.5 % or more.
+83,562 parameters. Accuracy with the recipe is still to be measured; published nets of this kind reach 92.5 % on
+Fashion-MNIST.
 """
 
 from __future__ import annotations

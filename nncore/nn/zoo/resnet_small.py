@@ -9,7 +9,7 @@
             +--------------------- x ---------------------------------------+       (1x1 convolution where the size changes)
 
 677,482 parameters, 133 MFLOP an image forward. Fashion-MNIST with flips, crops, label smoothing and averaged weights:
-94.5 % or more.
+94.35 % after 15 epochs (16 minutes on two cores).
 """
 
 from __future__ import annotations

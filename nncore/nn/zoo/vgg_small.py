@@ -5,7 +5,7 @@
     28x28 -> [conv 3x3, 32] x 2 -> max 2x2 (14x14) -> [conv 3x3, 64] x 2 -> max 2x2 (7x7) -> [conv 3x3, 128] x 2
           -> global average -> dense 10;  batch norm and ReLU after each convolution
 
-288,170 parameters. MNIST with small shifts and turns: 99.65 to 99.7 %.
+288,170 parameters. Accuracy is still to be measured.
 """
 
 from __future__ import annotations
