@@ -74,15 +74,6 @@ static inline conv_weight_plan conv_plan_weight(const conv_shape *v, int64_t mr,
 
 /* ---- REFERENCE ------------------------------------------------------------------------------------------------- */
 #ifdef NN_PASS_REF
-static void conv_activate(const nn_call *c, real *y, int64_t count, int64_t act)
-{
-    if (act < 0)
-        return;
-    void *arg[2] = {y, y};
-    nn_call call = {.arg = arg, .dim = &count, .scalar = c->scalar};
-    REF_TABLE[act](&call);
-}
-
 static void conv_fwd(const nn_call *c)
 {
     const conv_shape v = conv_shape_of(c);
@@ -100,7 +91,7 @@ static void conv_fwd(const nn_call *c)
             }
         y[o] = b ? sum + b[k] : sum;
     }
-    conv_activate(c, y, v.N * v.P * v.Q * v.K, v.last);
+    ref_activate(c, y, v.N * v.P * v.Q * v.K, v.last);
 }
 
 static void conv_bwd_data(const nn_call *c)
@@ -123,7 +114,7 @@ static void conv_bwd_data(const nn_call *c)
             }
         dx[o] = b ? sum + b[a] : sum;
     }
-    conv_activate(c, dx, v.N * v.H * v.W * v.C, v.last);
+    ref_activate(c, dx, v.N * v.H * v.W * v.C, v.last);
 }
 
 /* One weight's sum over images [n, end): a chain for at most eight, else the tree of reduce.c over such chains. */

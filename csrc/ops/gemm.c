@@ -25,6 +25,16 @@ NN_OP_DRIVEN(dense_bwd_weight, DENSE_BWD_WEIGHT)
 #endif
 extern nn_op_fn *const REF_TABLE[NN_OP_COUNT_];
 
+/* The epilogue of a product, conv.c's too: act, the opcode of an elementwise _fwd op or -1, applied in place. */
+static void ref_activate(const nn_call *c, real *y, int64_t count, int64_t act)
+{
+    if (act < 0)
+        return;
+    void *arg[2] = {y, y};
+    nn_call call = {.arg = arg, .dim = &count, .scalar = c->scalar};
+    REF_TABLE[act](&call);
+}
+
 static void dense_fwd(const nn_call *c)
 {
     real *y = c->arg[0];
@@ -37,12 +47,7 @@ static void dense_fwd(const nn_call *c)
                 sum = v_fma(x[n * I + i], w[i * O + o], sum);
             y[n * O + o] = b ? sum + b[o] : sum;
         }
-    if (act >= 0) {
-        void *arg[2] = {y, y};
-        int64_t count = N * O;
-        nn_call call = {.arg = arg, .dim = &count, .scalar = c->scalar};
-        REF_TABLE[act](&call);
-    }
+    ref_activate(c, y, N * O, act);
 }
 
 static void dense_bwd_data(const nn_call *c)

@@ -12,7 +12,7 @@ from nncore.graph import ops
 from nncore.graph.node import Leaf, Node, Output, View, layer_scope, topological
 
 # Ops (x, weights [.., K], bias or None) -> (.., K) that are linear in their weights, one output channel to a column.
-PRODUCTS = tuple(op for op in (ops.dense, getattr(ops, "conv", None)) if op is not None)
+PRODUCTS = (ops.dense, ops.conv)
 
 
 def fold(outputs: list[Node]) -> list[Node]:

@@ -15,7 +15,7 @@ from nncore.nn.losses import MSE, CrossEntropy, Loss, MultiTask
 from nncore.tensor import Tensor
 from nncore.train.metrics import Evaluation
 from nncore.train.samples import Samples
-from nncore.train.steps import apply_loss, counts_correct, externals, measure, write_weights
+from nncore.train.steps import apply_loss, externals, measure, write_weights
 
 PREDICT_BATCH, PREDICT_NBYTES = 1000, 16 << 20  # samples at a time, and what their values may take
 _ZEROS = bytes(32)
@@ -34,7 +34,6 @@ def evaluate(model, data: Samples, loss: Loss | None, executor: Executor | None)
     loss = loss or default_loss(data)
     losses = loss.losses if isinstance(loss, MultiTask) else {"": loss}
     sums = {head: model.state(f"evaluation{head and '.'}{head}", (4,), "f64") for head in losses}
-    counted = {}
 
     def build(batch):
         z, t, _ = model.graph(data, batch, training=False)
@@ -44,12 +43,10 @@ def evaluate(model, data: Samples, loss: Loss | None, executor: Executor | None)
             value = apply_loss(one, model, zh, th, head=head)
             value = value if one.reduction == "mean" else ops.scale(value, c=1.0 / batch)
             effects.append(measure(sums[head], value, zh, th, batch))
-            counted[head] = counts_correct(zh, th)
         return effects, {}
 
     parts = segments(model, "evaluate", data, build, repr(loss))
-    if not counted:  # the tapes were kept from an earlier call
-        build(1)
+    counted = _counted(parts[0][0])
     model.memory.reserve({})
     for s in sums.values():
         model.memory.tensor(s).view()[:] = memoryview(_ZEROS).cast("d")
@@ -58,10 +55,15 @@ def evaluate(model, data: Samples, loss: Loss | None, executor: Executor | None)
     found = {}
     for head, s in sums.items():
         total, correct, count, _ = model.memory.tensor(s).tolist()
-        found[head] = Evaluation(len(data), total / count, correct / count if counted[head] else None)
+        found[head] = Evaluation(len(data), total / count, correct / count if counted[s.name] else None)
     if not isinstance(loss, MultiTask):
         return found[""]
     return Evaluation(len(data), sum(loss.factors[h] * e.loss for h, e in found.items()), None, found)
+
+
+def _counted(tape: Tape) -> dict[str, bool]:
+    """Whether a tape counts correct answers, by the names of the sums: its `metrics` then has the predictions."""
+    return {tape.buffers[i.args[0]].name: i.args[2] >= 0 for i in tape.instructions if i.op == "metrics"}
 
 
 def collect(model, what: str, data: Samples, executor: Executor | None, fold: bool = False) -> Tensor | dict[str, Tensor]:

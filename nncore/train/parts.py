@@ -10,12 +10,14 @@ import inspect
 import typing
 from collections.abc import Callable
 from difflib import get_close_matches
-from importlib import import_module
 
 import msgspec
 
+from nncore.data.augment import Augment, presets, split
 from nncore.errors import UsageError
 from nncore.nn.losses import LOSSES
+from nncore.optim.averages import EMA, SWA
+from nncore.optim.clipping import ClipNorm, ClipValue
 from nncore.optim.optimizers import OPTIMIZERS, Optimizer
 from nncore.optim.regularizers import L1, L2, ElasticNet
 from nncore.optim.schedules import SCHEDULES, Schedule
@@ -26,6 +28,7 @@ from nncore.train.models import MODELS, make
 _SHOWN = {"rate": "lr"}
 # The first argument of a schedule, if it is one of these, is the value that it shapes: optimizer.lr for the rate.
 _LEVELS = ("value", "start", "peak")
+_CLIPS = {"norm": ClipNorm, "value": ClipValue}
 _GIVEN = ("x", "classes")
 
 
@@ -231,10 +234,9 @@ def complete_augment(table: dict, dataset: str = "") -> dict:
     """
     if not table:
         return {}
-    Augment = _later("augment", "nncore.data.augment", "Augment")  # noqa: N806 - a class
     preset = table.get("preset")
     if preset is not None:
-        known = _later("augment", "nncore.data.augment", "presets")(dataset)
+        known = presets(dataset)
         found = [v for k, v in known.items() if plain(k) == plain(str(preset))]
         if not found:
             raise Wrong("augment.preset", f"unknown preset {preset!r}{near(str(preset), known)}")
@@ -245,14 +247,13 @@ def complete_augment(table: dict, dataset: str = "") -> dict:
 
 def augment_text(text: str) -> dict:
     """The table that a text like "default,rotate=5" or "shift=2,flip" stands for. Raises Wrong."""
-    split = _later("augment", "nncore.data.augment", "split")
     preset, changes = made("augment", split, text)
     return {**({"preset": preset} if preset else {}), **{k: list(v) if isinstance(v, tuple) else v for k, v in changes.items()}}
 
 
 def make_augment(table: dict):
     """The augmentation of a complete table, None for none."""
-    return _later("augment", "nncore.data.augment", "Augment")(**table) if table else None
+    return Augment(**table) if table else None
 
 
 def complete_average(table: dict) -> dict:
@@ -271,37 +272,24 @@ def make_average(table: dict):
 
 
 def _average(kind) -> Callable:
-    known = {n: _later("average", "nncore.optim.averages", n) for n in ("EMA", "SWA")}
-    return named("average.kind", kind, known)[1]
+    return named("average.kind", kind, {"EMA": EMA, "SWA": SWA})[1]
 
 
 def complete_clip(table: dict) -> dict:
     """[clip]: norm, of all gradients together, or value, of each element. Raises Wrong."""
-    kinds = {"norm": "ClipNorm", "value": "ClipValue"}
-    if bad := [k for k in table if k not in kinds]:
-        raise Wrong(f"clip.{bad[0]}", f"unknown key {bad[0]}{near(bad[0], kinds)}")
+    if bad := [k for k in table if k not in _CLIPS]:
+        raise Wrong(f"clip.{bad[0]}", f"unknown key {bad[0]}{near(bad[0], _CLIPS)}")
     if len(table) > 1:
         raise Wrong("clip.value", "give clip.norm or clip.value, not both")
     for key, value in table.items():
         table = {key: _converted(f"clip.{key}", value, float)}
-        made("clip", _later("clip", "nncore.optim.clipping", kinds[key]), table[key])
+        made("clip", _CLIPS[key], table[key])
     return table
 
 
 def make_clip(table: dict):
     """The clipping of a complete table, None for none."""
-    for key, name in (("norm", "ClipNorm"), ("value", "ClipValue")):
-        if key in table:
-            return _later("clip", "nncore.optim.clipping", name)(table[key])
-    return None
-
-
-def _later(section: str, module: str, name: str) -> Callable:
-    """A name of a module that is loaded only where it is asked for. Raises Wrong if this nncore is without it."""
-    try:
-        return getattr(import_module(module), name)
-    except ImportError:
-        raise Wrong(section, f"this version of nncore has no [{section}]; leave the table out") from None
+    return next((_CLIPS[key](value) for key, value in table.items()), None)
 
 
 def _rest(table: dict, name: str = "name") -> dict:

@@ -35,7 +35,7 @@ def apply_loss(loss, model, z, t, mix: Mix | None = None, head: str = "") -> Nod
         return loss(z, t, lambda one, zh, th, name: apply_loss(one, model, zh, th, head=name))
     extra = {"mix": mix} if mix else {}
     if weights := getattr(loss, "weights", None):
-        extra["weights"] = model.state(f"loss.weights{head and '.'}{head}", (len(weights),))
+        extra["weights"] = _weights_state(model, weights, head)
     return loss(z, t, **extra)
 
 
@@ -43,8 +43,11 @@ def write_weights(loss, model) -> None:
     """Put class weights where the tapes of a loss look for them; others may have run since."""
     for head, one in (loss.losses if isinstance(loss, MultiTask) else {"": loss}).items():
         if weights := getattr(one, "weights", None):
-            state = model.state(f"loss.weights{head and '.'}{head}", (len(weights),))
-            model.memory.tensor(state).flat()[:] = array("f", weights)
+            model.memory.tensor(_weights_state(model, weights, head)).flat()[:] = array("f", weights)
+
+
+def _weights_state(model, weights, head: str) -> State:
+    return model.state(f"loss.weights{head and '.'}{head}", (len(weights),))
 
 
 def externals(data: Samples) -> dict[int, Tensor]:

@@ -25,7 +25,6 @@ def weights(inside, tiny, tmp_path):
 
 
 def test_augment(weights, inside):
-    pytest.importorskip("nncore.data.augment", reason="merge augmentation")
     plain, _ = weights()
     file, settings = weights("[augment]\nshift = 2\nnoise = 0.1\n")
     assert plain != file and settings.augment["shift"] == 2 and settings.augment["noise"] == 0.1
@@ -43,14 +42,12 @@ def test_augment(weights, inside):
 
 def test_a_warning_is_a_sentence(inside, tiny):
     """Flipped digits: the data set by name says that a mirror destroys its labels."""
-    pytest.importorskip("nncore.data.augment", reason="merge augmentation")
     done = inside("train", "--data", "glyphs", "--set", "data.limit=100", "--batch", 50, "--epochs", 1, "--augment", "flip",
                   "--threshold", 0, "--quiet", "--out", "r")
     assert done.code == 0 and done.err.startswith("nncore: augment: flip mirrors") and len(done.err.splitlines()) == 1
 
 
 def test_average_and_clip(weights, inside):
-    pytest.importorskip("nncore.optim.averages", reason="merge averages")
     plain, _ = weights()
     found = {plain}
     for text in ("[average]\nkind = 'ema'\ndecay = 0.9", "[average]\nkind = 'SWA'\nstart = 0.5", "[clip]\nnorm = 0.5",
@@ -66,10 +63,6 @@ def test_average_and_clip(weights, inside):
 
 
 def test_smoothing(weights):
-    from nncore.nn.losses import CrossEntropy
-
-    if not hasattr(CrossEntropy(), "smoothing"):
-        pytest.skip("this CrossEntropy has no smoothing: merge augmentation")
     plain, _ = weights()
     file, settings = weights("[train]\nsmoothing = 0.1\n")
     assert file != plain and settings.train.loss["smoothing"] == 0.1
