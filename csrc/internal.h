@@ -8,7 +8,7 @@
 
 /* ---- teams (parallel.c) ----------------------------------------------------------------------------------------
  * Every driver runs on every thread of the team (SPMD), takes its part by rank, and meets the others at barriers.
- * The executor puts one barrier behind each instruction. */
+ * The executor puts a barrier where an instruction needs what another rank has done (share.c). */
 typedef struct nn_barrier nn_barrier;
 
 typedef struct nn_team {
@@ -18,7 +18,9 @@ typedef struct nn_team {
     char *scratch;       /* NN_RANK_NBYTES, this rank's own: packed panels */
 } nn_team;
 
-enum { NN_SHARED_NBYTES = 1 << 20, NN_RANK_NBYTES = 3 << 20 };
+/* NN_FENCE_NBYTES lie behind `shared`: a byte for each instruction of a run. NN_GRAIN: what elements and columns are
+ * split by, whole cache lines of floats. NN_CHUNK: rank 0 reduces no more elements than these alone. */
+enum { NN_SHARED_NBYTES = 1 << 20, NN_FENCE_NBYTES = 1 << 16, NN_RANK_NBYTES = 3 << 20, NN_GRAIN = 16, NN_CHUNK = 4096 };
 
 typedef void nn_team_fn(const nn_team *team, void *context);
 
@@ -26,6 +28,9 @@ typedef void nn_team_fn(const nn_team *team, void *context);
 void nn_team_run(int32_t threads, void *scratch, nn_team_fn *fn, void *context);
 /* Wait for all ranks. `verdict` is read by the last to arrive and returned to everybody: one decision for all. */
 int32_t nn_team_barrier(const nn_team *team, const volatile int32_t *verdict);
+/* The same; the last to arrive calls decide(context) for its verdict while the others wait. */
+typedef int32_t nn_decide_fn(void *context);
+int32_t nn_team_meet(const nn_team *team, nn_decide_fn *decide, void *context);
 /* This rank's share [*begin, *end) of n, in multiples of `grain`: contiguous, ascending with rank. */
 void nn_team_split(const nn_team *team, int64_t n, int64_t grain, int64_t *begin, int64_t *end);
 
@@ -38,10 +43,12 @@ typedef struct nn_call {
     const nn_team *team;
     const struct nn_kernel_set *set;  /* kernels of the level for this real type */
     const struct nn_kernel_set *math; /* its f64 set, for exp, log, sin, cos, pow in drivers */
+    const struct nn_bf16_set *bf16;   /* kernels of the other math modes */
     const nn_run *run;
     nn_fault *fault;
     int32_t is_double; /* real is double */
     int32_t pass;      /* for kernels of several passes, which their driver counts */
+    int32_t instr;     /* its index in the tape */
 } nn_call;
 
 /* A kernel is serial, over elements, rows or chunks [begin, end) as its op file says. */
@@ -60,17 +67,27 @@ typedef struct nn_gemm_args {
     const void *bias;     /* n, or NULL */
     nn_range_fn *act;     /* elementwise _fwd kernel applied in place, or NULL */
     const double *scalar; /* of act */
+    int64_t planes;       /* of bfloat16, or an nn_accumulator's code; 0 is math mode f32 */
 } nn_gemm_args;
 
 typedef void nn_gemm_fn(const nn_gemm_args *g, void *scratch);
+
+/* Kernels of the math modes bf16, bf16x3, bf16x6 (bf16.h), on emulated or real tiles: the same bits. */
+typedef struct nn_bf16_set {
+    nn_gemm_fn *gemm;
+    nn_range_fn *conv_fwd, *conv_bwd_data; /* over images */
+    nn_range_fn *conv_bwd_weight;          /* over units: conv_shape.h */
+} nn_bf16_set;
 typedef double nn_probe_fn(int32_t what, void *out, const void *data, int64_t nbytes, int64_t repeats);
 
-enum { NN_NORMALS = 32 };
+enum { NN_NORMALS = 64 };
 
 /* Kernels of one ISA for one real type: the one symbol an object of pass_kernel.c exports. */
 typedef struct nn_kernel_set {
     nn_range_fn *range[NN_OP_COUNT_]; /* NULL for ops that are driver only */
     nn_gemm_fn *gemm;
+    nn_gemm_fn *emulated;                /* the same in an emulated accumulator (accumulate.h); NULL in the f64 sets */
+    nn_bf16_set bf16;                    /* empty in the f64 sets: the twin knows no math modes */
     int64_t mr, nr;                      /* register tile, what drivers align their splits to */
     nn_probe_fn *probe;                  /* see nn_probe; on one thread, writes its sums to out */
     double (*exp)(double);               /* float64 elementary functions for drivers; only in the f64 sets */
@@ -78,12 +95,14 @@ typedef struct nn_kernel_set {
     double (*sin)(double);
     double (*cos)(double);
     double (*pow)(double, double);
-    void (*normals)(double *out, uint64_t seed, uint32_t stream, uint64_t index, uint32_t block); /* NN_NORMALS: mix.c */
+    void (*uniforms)(double *out, uint64_t seed, uint32_t stream, uint64_t index, uint32_t block); /* NN_NORMALS: mix.c */
+    void (*normals)(double *out, double deviation, uint64_t seed, uint32_t stream, uint64_t index, uint32_t block);
 } nn_kernel_set;
 
 struct nn_kernels {
     const char *name;
     const nn_kernel_set *f32, *f64;
+    const nn_bf16_set *bf16;
     nn_op_fn *const *reference[2]; /* whole-op definitions (f32, f64); NULL except at the level "reference" */
 };
 
@@ -97,9 +116,46 @@ static inline int32_t nn_act_dim(int32_t op)
 {
     return op == NN_OP_DENSE_FWD ? 3 : op == NN_OP_CONV_FWD || op == NN_OP_CONV_BWD_DATA ? 16 : -1;
 }
+/* Where a product keeps the planes of bfloat16 of its math mode, 0 to 3 (bf16.h); -1 for any other op. */
+static inline int32_t nn_planes_dim(int32_t op)
+{
+    switch (op) {
+    case NN_OP_DENSE_BWD_DATA: return 3;
+    case NN_OP_DENSE_FWD:
+    case NN_OP_DENSE_BWD_WEIGHT: return 4;
+    case NN_OP_CONV_FWD:
+    case NN_OP_CONV_BWD_DATA:
+    case NN_OP_CONV_BWD_WEIGHT: return 17;
+    default: return -1;
+    }
+}
+/* rounding.c: whether an instruction is a dense product, small enough, that has an accumulator's code in place of planes. */
+int nn_is_accumulator(const nn_instr *in);
 /* Run a range kernel over this rank's part of n, split in multiples of grain. */
 void nn_drive_range(const nn_call *c, int32_t op, int64_t n, int64_t grain);
-/* Record a fault; the first one wins. The executor sees it at the barrier behind the instruction. */
+/* Whether the ranks of a team of `size` share a product c (m, n) by its rows; else by columns, in multiples of nr: along
+ * the longer side, for what lies along the shorter one is packed by every rank. */
+static inline int nn_gemm_by_rows(const nn_kernel_set *set, int32_t size, int64_t m, int64_t n)
+{
+    return m >= n || n < set->nr * size;
+}
+/* flags.c: rounding to nearest, no flush to zero, no flag raised, whatever the caller has set; and back. */
+uint64_t nn_fp_enter(void);
+void nn_fp_leave(uint64_t before);
+/* Those of `kinds` that this thread has raised since they were last taken; they are lowered. */
+int32_t nn_fp_take(int32_t kinds);
+/* This rank's part of the kinds that the values of a product's output and operands tell of. All ranks must have arrived. */
+int32_t nn_scan_product(const nn_call *c, const nn_tape *tape, const nn_instr *in);
+/* Kinds of this step by rank and instruction: row r of run->raised, of so many bytes. */
+int64_t nn_raised_stride(int64_t instructions);
+/* Count the present step's kinds of n instructions of a segment, from `first` on; `base` of `total` stand in the segments
+ * before. Raises NN_ERR_FLAGGED where run->fatal asks. */
+void nn_count_events(nn_run *run, nn_fault *fault, int32_t ranks, int64_t total, int64_t base, int64_t first, int64_t n);
+/* Bytes of an element of a tape's buffer. */
+int64_t nn_dtype_nbytes(const nn_tape *tape, int32_t dtype);
+/* share.c: fence[i] = whether a team of `size` must meet before instruction i of a step. */
+void nn_find_fences(const nn_kernel_set *set, const nn_tape *tape, const nn_run *run, int32_t size, uint8_t *fence);
+/* Record a fault; the first one wins. The executor sees it at the next barrier. */
 void nn_raise(const nn_call *c, int32_t status, int64_t index, double value);
 /* Round keys of an epoch's shuffle; nn_tape_run puts them into the run once. */
 void nn_shuffle_keys(uint32_t key[8], uint64_t seed, int64_t epoch);

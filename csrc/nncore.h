@@ -14,6 +14,7 @@
 
 enum {
     NN_NUMERICS_ID = 1,  /* raised whenever any bit of math mode f32 changes; stored in every checkpoint */
+    NN_MAX_TERMS = 20000, /* of a sum in an emulated accumulator */
     NN_MAX_UPSAMPLE = 64, /* the largest factor of an upsampling */
     NN_MAX_ARGS = 12,
     NN_MAX_DIMS = 20,
@@ -30,7 +31,8 @@ typedef enum nn_status {
     NN_ERR_NONFINITE = 4, /* a watched value became NaN or infinite */
     NN_ERR_RANGE = 5,     /* an index or label outside its range */
     NN_ERR_FORMAT = 6,    /* bytes from outside that are not what they claim to be */
-    NN_ERR_LIMIT = 7      /* bytes from outside that ask for more than they may */
+    NN_ERR_LIMIT = 7,     /* bytes from outside that ask for more than they may */
+    NN_ERR_FLAGGED = 8    /* an instruction raised an IEEE flag that nn_run.fatal names */
 } nn_status;
 
 /* Element types. NN_REAL is float on a tape and double on its float64 twin. */
@@ -43,8 +45,8 @@ typedef enum nn_region { NN_PARAM = 0, NN_STATE = 1, NN_WORK = 2, NN_EXTERNAL = 
 /* Philox streams: each use of random numbers has its own, so none depends on how many another drew. */
 typedef enum nn_stream {
     NN_STREAM_SHUFFLE = 1, NN_STREAM_SPLIT = 2, NN_STREAM_INIT = 3, NN_STREAM_DROPOUT = 4, NN_STREAM_GLYPHS = 5,
-    NN_STREAM_AUGMENT = 6,
-    NN_STREAM_SWEEP = 32
+    NN_STREAM_AUGMENT = 6, NN_STREAM_ROUNDING = 7, NN_STREAM_MONTE_CARLO = 8,
+    NN_STREAM_SWEEP = 32, NN_STREAM_LAB = 33
 } nn_stream;
 
 /* Kinds of NN_OP_SCHEDULE; their formulas and scalars stand in csrc/ops/schedule.c. */
@@ -59,17 +61,18 @@ typedef enum nn_schedule {
  * The story of each is in csrc/ops/<family>.c, its derivative in nncore/graph/ops/. The numbers are private to a
  * build; files store the names. */
 typedef enum nn_opcode {
-    /* gemm.c. act is the opcode of an elementwise _fwd op fused as epilogue, or -1; its scalars follow */
-    NN_OP_DENSE_FWD,        /* y = act(x w + b). y x w b?; N I O act; scalars of act */
-    NN_OP_DENSE_BWD_DATA,   /* dx = dy w^T. dx dy w; N I O */
-    NN_OP_DENSE_BWD_WEIGHT, /* dw[s] = x[s]^T dy[s], rows split in shards. dw x dy; N I O shards */
+    /* gemm.c. act is the opcode of an elementwise _fwd op fused as epilogue, or -1; its scalars follow. planes: the math mode, 0
+     * f32, 1 bf16, 2 bf16x3, 3 bf16x6 (bf16.h) */
+    NN_OP_DENSE_FWD,        /* y = act(x w + b). y x w b?; N I O act planes; scalars of act */
+    NN_OP_DENSE_BWD_DATA,   /* dx = dy w^T. dx dy w; N I O planes */
+    NN_OP_DENSE_BWD_WEIGHT, /* dw[s] = x[s]^T dy[s], rows split in shards. dw x dy; N I O shards planes */
     /* conv.c. x (N,H,W,C), w (R,S,C/G,K), y (N,P,Q,K); strides sh sw, padding at the top and left pt pl, dilations dh dw,
-     * groups G; act as in dense_fwd */
-    NN_OP_CONV_FWD,        /* y = act(x * w + b). y x w b?; N H W C R S K P Q sh sw pt pl dh dw G act; scalars of act */
-    NN_OP_CONV_BWD_DATA,   /* dx = act(dy * w turned + b). dx dy w b?; N H W C R S K P Q sh sw pt pl dh dw G act; scalars of
-                              act */
+     * groups G; act and planes as in dense_fwd, planes 0 if G > 1 */
+    NN_OP_CONV_FWD,        /* y = act(x * w + b). y x w b?; N H W C R S K P Q sh sw pt pl dh dw G act planes; scalars of act */
+    NN_OP_CONV_BWD_DATA,   /* dx = act(dy * w turned + b). dx dy w b?; N H W C R S K P Q sh sw pt pl dh dw G act planes;
+                              scalars of act */
     NN_OP_CONV_BWD_WEIGHT, /* dw[z] = x[z] * dy[z], images split in shards. dw x dy; N H W C R S K P Q sh sw pt pl dh dw G
-                              shards */
+                              shards planes */
     /* reduce.c */
     NN_OP_SUM_ROWS, /* y[s,j] = sum_i x[s,i,j], i ascending. y x; N C shards */
     NN_OP_SUM_ALL,  /* y[s] = scale sum_i x[s,i]; 16 lanes, chunks of 4096, pairwise. y x; n shards; scale */
@@ -86,6 +89,10 @@ typedef enum nn_opcode {
     NN_OP_ADD_SIGN,     /* y = a + c sign(b), sign(0) = 0. y a b; n; c */
     NN_OP_ASSIGN,       /* y := x (an update that is not a gradient). y! x; n */
     NN_OP_FILL,         /* y = c. y; n; c */
+    NN_OP_QUOTIENT,     /* y = a / b. y a b; n */
+    NN_OP_SQUARE_ROOT,  /* y = sqrt(x), NaN below 0. y x; n */
+    NN_OP_EXPONENTIAL,  /* y = exp(x). y x; n */
+    NN_OP_LOGARITHM,    /* y = log(x), -inf at 0, NaN below. y x; n */
     /* activation.c; y may alias x, dx may alias dy. Derivatives are written in y where y determines them */
     NN_OP_STEP_FWD,       /* y = [x >= 0]. y x; n */
     NN_OP_SATLIN_FWD,     /* y = min(max(x, 0), 1). y x; n */
@@ -197,6 +204,9 @@ typedef enum nn_opcode {
     /* init.c; element i of parameter `id` from the Philox stream INIT, computed in double, rounded once */
     NN_OP_INIT_UNIFORM, /* w = U(-limit, limit). w; n id; limit */
     NN_OP_INIT_NORMAL,  /* w = deviation N(0, 1), Box-Muller, not truncated. w; n id; deviation */
+    /* round.c; a format (nn_format) and direction (nn_rounding) */
+    NN_OP_ROUND_TO,     /* y = x rounded to the format; y = x on the twin. y x; n precision emin emax subnormals saturate rounding
+                           id; largest */
     /* metric.c */
     NN_OP_METRICS,      /* sums(f64[4]) += N loss, correct, N, 0; a row with NaN is wrong. sums! loss z? labels?; N C */
     NN_OP_CHECK_FINITE, /* faults with NN_ERR_NONFINITE if x holds NaN or inf. x; n */
@@ -241,6 +251,18 @@ typedef struct nn_segment {
 /* Flags of nn_run. CHECK: after each instruction look for the first non-finite output and fault on it. */
 enum { NN_RUN_SHUFFLE = 1, NN_RUN_CHECK = 2 };
 
+/* The exceptions of IEEE 754 (section 7) that the kernels of an instruction raise, as the processor's sticky flags tell.
+ * Inexact is not looked at: nearly every operation is. Where a product runs in another math mode than f32 the flags say
+ * nothing (tile instructions touch none), and its outputs are looked through instead: NaN or infinity made of operands
+ * that hold none count as invalid or overflow. */
+enum { NN_INVALID = 1, NN_DIVIDE = 2, NN_OVERFLOW = 4, NN_UNDERFLOW = 8, NN_KINDS = 4 };
+
+/* What one instruction raised in a run, kinds in the order of their bits. */
+typedef struct nn_event {
+    int64_t steps[NN_KINDS]; /* completed steps in which any rank raised it */
+    int64_t first[NN_KINDS]; /* the first of them, if there is one */
+} nn_event;
+
 /* Everything a run needs and changes; the caller owns all memory. step, epoch and cursor are the position in the
  * training, advanced after each step: they, PARAM and STATE are the whole state that a checkpoint has to keep. */
 typedef struct nn_run {
@@ -262,6 +284,13 @@ typedef struct nn_run {
     int32_t flags;
     volatile int32_t stop;               /* raised by another thread: the run ends after the current step */
     uint32_t shuffle_key[8];             /* nn_tape_run's own: the round keys of this epoch's shuffle */
+    nn_event *events;                    /* per instruction of all segments, one segment after another, accumulated; or NULL */
+    uint8_t *raised;                     /* scratch of nn_raised_nbytes, needed with events */
+    int64_t raised_nbytes;
+    int32_t kinds;                       /* kinds of events that are counted, */
+    int32_t fatal;                       /*   and those of them that end the run: NN_ERR_FLAGGED at the end of the step, names
+                                              the lowest instruction, value its kinds. The step's updates are done, the
+                                              position stays before it */
 } nn_run;
 
 typedef struct nn_fault {
@@ -294,6 +323,8 @@ const char *nn_kernels_name(const nn_kernels *kernels);
 int32_t nn_threads_available(void);
 /* Bytes of scratch that a run on so many threads needs. */
 int64_t nn_scratch_nbytes(int32_t threads);
+/* Bytes of nn_run.raised for so many instructions of all segments together. */
+int64_t nn_raised_nbytes(int64_t instructions, int32_t threads);
 
 /* Check that a tape is well-formed: ops, argument and buffer indices, regions within nbytes. Fills `fault` (may not
  * be NULL) and returns NN_ERR_ARGUMENT if it is not. Sizes against each op's own shapes are the builder's duty. */
@@ -362,6 +393,26 @@ int64_t nn_csv_fields(const uint8_t *text, int64_t nbytes);
  * status is NN_ERR_FORMAT, NN_ERR_RANGE for too large a number or NN_ERR_ARGUMENT; out is then unspecified. */
 int32_t nn_csv_parse(uint8_t *out, const uint8_t *text, int64_t nbytes, int64_t rows, int64_t fields, int32_t max,
                      nn_csv_fault *fault);
+/* A table that several threads read together: all call nn_csv_work on one job, zero behind its first eight fields. */
+typedef struct nn_csv_job {
+    const uint8_t *text;
+    int64_t nbytes;
+    uint8_t *out;      /* (capacity, fields) */
+    int64_t capacity;  /* rows; a regular text has at most (nbytes + 2) / (2 fields) */
+    int64_t fields;
+    int64_t max;       /* the largest value, at most 255 */
+    int64_t piece;     /* bytes at a time, at least 1: half of an L2 is best */
+    int64_t mapped;    /* 1: text is a mapped file; what was read is given back to the system, to be mapped anew if touched */
+    int64_t rows;      /* result: lines of text */
+    int64_t taken;     /* pieces that a thread took, */
+    int64_t counted;   /* and those whose lines are in rows */
+    int64_t stop;      /* some thread met a fault */
+} nn_csv_job;
+
+/* Take pieces of a job until none is left; when all threads have returned, out and rows are complete. Grammar as for
+ * nn_csv_parse, as are `fault` and the status NN_ERR_FORMAT, NN_ERR_RANGE or NN_ERR_ARGUMENT; out is then unspecified,
+ * and of several threads' faults that of the lowest row is the first in the text. job and fault may not overlap. */
+int32_t nn_csv_work(nn_csv_job *job, nn_csv_fault *fault);
 /* text = values (rows, fields) as lines of comma-separated integers; returns the bytes written. text may not overlap
  * values. Returns -1, text untouched, if capacity < 4 rows fields. */
 int64_t nn_csv_format(uint8_t *text, int64_t capacity, const uint8_t *values, int64_t rows, int64_t fields);
@@ -399,6 +450,150 @@ int64_t nn_find_label(const uint8_t *labels, int64_t n, int32_t classes);
  * untouched. */
 int32_t nn_glyphs(uint8_t *images, uint8_t *labels, uint64_t seed, int32_t split, int64_t n, int64_t begin, int64_t end,
                   double difficulty);
+
+/* ---- instruments (instruments.c): figures of values that a tape has made. Never fail; no aliasing -------------- */
+
+typedef struct nn_statistics {
+    int64_t n, nans, infinities, zeros, subnormals;
+    int64_t saturated;     /* elements outside the open interval (low, high) */
+    double smallest;       /* of |x| among the finite x that are not 0; 0 if there is none */
+    double largest;        /* of |x| among the finite x */
+    double sum_squares;    /* of the finite x */
+    int64_t exponent[256]; /* elements by biased exponent: 0 zeros and subnormals, 127 is [1, 2), 255 NaN and infinity */
+} nn_statistics;
+
+typedef struct nn_update {
+    int64_t n;
+    int64_t asked; /* elements whose gradient is not 0, */
+    int64_t lost;  /*   and those of them that did not move */
+    double moved;  /* sum of (after - before)^2 */
+    double kept;   /* sum of before^2 */
+} nn_update;
+
+typedef struct nn_errors {
+    int64_t n;
+    int64_t index; /* of the worst, -1 if there is none */
+    double worst, sum;
+} nn_errors;
+
+/* Figures of the values x (n). No aliasing. */
+void nn_describe(nn_statistics *s, const float *x, int64_t n, double low, double high);
+/* Columns of y (rows, columns) that are 0 in every row. alive: scratch of `columns`. No
+ * aliasing. */
+int64_t nn_count_dead(uint8_t *alive, const float *y, int64_t rows, int64_t columns);
+/* What an update with gradient g (n) did to weights. */
+void nn_compare_update(nn_update *u, const float *before, const float *after, const float *g, int64_t n);
+/* Errors of y (n) in ulps of float at the truth; infinite where one is finite and the other not. */
+void nn_compare_twin(nn_errors *e, const float *y, const double *truth, int64_t n);
+/* Bits that cancelled in sums (n), given the sums of their terms' sizes: at most the 24 of a float. */
+void nn_compare_terms(nn_errors *e, const double *sum, const double *sizes, int64_t n);
+/* y = x (n), or |x| if sizes. No aliasing. */
+void nn_widen(double *y, const float *x, int64_t n, int32_t sizes);
+
+/* ---- Monte Carlo arithmetic (monte_carlo.c): the same computation with other rounding errors, several times ---- */
+
+/* Float kernels, scalar, whose every rounding goes up or down at random, unbiased; a tape run with them must be on one
+ * thread, and no other such run may go on at the time. Their float64 kernels are the level "portable". */
+const nn_kernels *nn_kernels_random(void);
+/* Fix the roundings to come: the same seed and the same calls give the same bits. */
+void nn_random_seed(uint64_t seed);
+
+/* Samples of n values so far: mean, sum of squared distances from it, how often it was 0; all 0 at first. */
+typedef struct nn_spread {
+    int64_t samples;
+    double *mean, *squares;
+    int32_t *zeros;
+} nn_spread;
+
+/* Significant bits of n values; n > 0. */
+typedef struct nn_figures {
+    int64_t n;
+    int64_t none;  /* values without any */
+    int64_t flips; /* values that were 0 in some samples only: a ReLU on either side of its corner */
+    int64_t index; /* of the least */
+    double least, sum;
+} nn_figures;
+
+/* One more sample x (n). No aliasing. */
+void nn_spread_add(nn_spread *s, const float *x, int64_t n);
+/* Significant bits log2(|mean| / deviation) of each value, cut to 0 .. 24, into bits (n) or nowhere (NULL); deviation with
+ * samples - 1, at least 2 samples. 24 where all samples agree; 0 for NaN and infinity. No aliasing. */
+void nn_spread_digits(const nn_spread *s, int64_t n, double *bits, nn_figures *f);
+
+/* ---- arithmetic (rounding.c, sums.c, operate.c): emulated formats, sums and dot products by every method -------------------- */
+
+/* A floating-point format: significands of `precision` bits, the leading one counted (2 to 53), exponents emin to emax. */
+typedef struct nn_format {
+    int32_t precision;
+    int32_t emin, emax; /* normal values: 2^emin <= |x| < 2^(emax + 1) */
+    int32_t subnormals; /* 1: spacing 2^(emin - precision + 1) below 2^emin; 0: what is smaller after rounding becomes 0 */
+    int32_t saturate;   /* 1: no infinity, what is too large becomes the largest value */
+    double largest;     /* the largest value; 0: (2 - 2^(1 - precision)) 2^emax */
+} nn_format;
+
+/* Directions. STOCHASTIC: to the next value above with probability (x - below) / (above - below). */
+typedef enum nn_rounding {
+    NN_ROUND_NEAREST = 0, /* ties to even */
+    NN_ROUND_ZERO = 1, NN_ROUND_UP = 2, NN_ROUND_DOWN = 3, NN_ROUND_STOCHASTIC = 4
+} nn_rounding;
+
+/* A format, how its operations round, and which numbers of stream ROUNDING decide, if they are stochastic: operation i of
+ * a call takes 64 bits of block i / 2 under (seed, index). */
+typedef struct nn_arithmetic {
+    nn_format format;
+    int32_t rounding; /* nn_rounding */
+    uint64_t seed, index;
+} nn_arithmetic;
+
+/* How a sum is taken; their formulas and sources stand in csrc/sums.c. */
+typedef enum nn_summation {
+    NN_SUM_NAIVE = 0, NN_SUM_KAHAN = 1, NN_SUM_NEUMAIER = 2, NN_SUM_PAIRWISE = 3, NN_SUM_BLOCKED = 4, NN_SUM_LANES = 5,
+    NN_SUM_EXACT = 6
+} nn_summation;
+/* Operations, and formulas of a variance (csrc/operate.c). */
+typedef enum nn_operation { NN_PLUS = 0, NN_MINUS = 1, NN_TIMES = 2, NN_OVER = 3 } nn_operation;
+typedef enum nn_variance_method {
+    NN_VARIANCE_TEXTBOOK = 0, NN_VARIANCE_TWO_PASS = 1, NN_VARIANCE_WELFORD = 2
+} nn_variance_method;
+typedef enum nn_dotting { NN_DOT_NAIVE = 0, NN_DOT_FMA = 1, NN_DOT_DOT2 = 2, NN_DOT_EXACT = 3 } nn_dotting;
+
+/* Named formats by index: fp64 fp32 tf32 bf16 fp16 fp8-e4m3 fp8-e5m2 int8; NULL past the end. */
+const char *nn_format_name(int32_t index);
+/* *format = the format of that name. NN_ERR_ARGUMENT for any other, format untouched. */
+int32_t nn_format_named(nn_format *format, const char *name);
+/* The largest finite value of a format; 0 if it is none. */
+double nn_format_largest(const nn_format *format);
+/* What an instruction of a dense product has in place of `planes` to keep its sums in a format that floats hold, to nearest, by
+ * the method NAIVE, KAHAN or NEUMAIER (csrc/accumulate.h); 0 if there is no such. Its sizes are at most NN_MAX_TERMS. */
+int64_t nn_accumulator(const nn_format *format, int32_t method);
+/* y = x (n) rounded to the arithmetic's format; real, NN_F32 or NN_F64, is the type of both. y may alias x. NN_ERR_ARGUMENT
+ * for a malformed arithmetic, or values that a float cannot hold; y is then untouched. */
+int32_t nn_round(void *y, const void *x, int32_t real, int64_t n, const nn_arithmetic *arithmetic);
+/* *sum = x[0] + ... + x[n - 1], each operation rounded to the format. real is the type of x. width: the length of blocks (0:
+ * the root of n), the terms of pairwise's leaves (0: 1), or the lanes, a power of two up to 64 (0: 16). sum may not overlap
+ * x. NN_ERR_ARGUMENT for a bad method, width or arithmetic, or a format of more than 26 bits other than fp64 to nearest;
+ * sum is then untouched. */
+int32_t nn_sum(double *sum, const void *x, int32_t real, int64_t n, int32_t method, int64_t width,
+               const nn_arithmetic *arithmetic);
+/* sums[i] = sums[i - 1] + x[i], sums[-1] = start, each rounded; *last = the last of them; *stalled = the first i with
+ * x[i] != 0 that leaves the sum as it is, or -1. sums (n) may be NULL and may not overlap x. NN_ERR_ARGUMENT as for nn_sum,
+ * nothing is then written. */
+int32_t nn_running_sum(double *sums, int64_t *stalled, double *last, double start, const void *x, int32_t real, int64_t n,
+                       const nn_arithmetic *arithmetic);
+/* *dot = a[0] b[0] + ... + a[n - 1] b[n - 1] by a method of nn_dotting. real is the type of a and b; doubles are multiplied
+ * in fp64 to nearest, or exactly, alone. dot may not overlap them. NN_ERR_ARGUMENT as for nn_sum, dot is then untouched. */
+int32_t nn_dot(double *dot, const void *a, const void *b, int32_t real, int64_t n, int32_t method,
+               const nn_arithmetic *arithmetic);
+/* y = a + b, a - b, a b or a / b (n), rounded to the format. y may alias a or b. NN_ERR_ARGUMENT as for nn_sum, y is then
+ * untouched. Operands wider than 26 bits make a product inexact twice. */
+int32_t nn_operate(double *y, int32_t operation, const double *a, const double *b, int64_t n, const nn_arithmetic *arithmetic);
+/* *variance of x (n), by a method of nn_variance_method. variance may not overlap x. NN_ERR_ARGUMENT as for nn_sum, or unless
+ * 1 <= n <= 2^24; variance is then untouched. */
+int32_t nn_variance(double *variance, const float *x, int64_t n, int32_t method, const nn_arithmetic *arithmetic);
+/* out (n), floats or doubles as real says, = random numbers under (seed, index): uniform in (0, 1), or N(0, 1) if normal;
+ * stream LAB. out may not overlap the kernels. NN_ERR_ARGUMENT for another type or unless 0 <= n <= 2^33; out is then
+ * untouched. */
+int32_t nn_draw(const nn_kernels *kernels, void *out, int32_t real, int64_t n, int32_t normal, uint64_t seed, uint64_t index);
 
 /* ---- tape files (io/tapefile.c) --------------------------------------------------------------------------------- */
 

@@ -36,14 +36,14 @@ static void relax(int32_t spins)
     }
 }
 
-int32_t nn_team_barrier(const nn_team *team, const volatile int32_t *verdict)
+int32_t nn_team_meet(const nn_team *team, nn_decide_fn *decide, void *context)
 {
     nn_barrier *b = team->barrier;
     if (!b)
-        return *verdict;
+        return decide(context);
     int32_t generation = atomic_load_explicit(&b->generation, memory_order_relaxed);
     if (atomic_fetch_add_explicit(&b->arrived, 1, memory_order_acq_rel) == team->size - 1) {
-        b->verdict = *verdict;
+        b->verdict = decide(context);
         atomic_store_explicit(&b->arrived, 0, memory_order_relaxed);
         atomic_store_explicit(&b->generation, generation + 1, memory_order_release);
     } else {
@@ -51,6 +51,13 @@ int32_t nn_team_barrier(const nn_team *team, const volatile int32_t *verdict)
             relax(spins);
     }
     return b->verdict;
+}
+
+static int32_t read_verdict(void *verdict) { return *(const volatile int32_t *)verdict; }
+
+int32_t nn_team_barrier(const nn_team *team, const volatile int32_t *verdict)
+{
+    return nn_team_meet(team, read_verdict, (void *)(uintptr_t)verdict);
 }
 
 void nn_team_split(const nn_team *team, int64_t n, int64_t grain, int64_t *begin, int64_t *end)
@@ -75,7 +82,7 @@ void nn_team_run(int32_t threads, void *scratch, nn_team_fn *fn, void *context)
             /* OpenMP may grant fewer threads than asked (OMP_THREAD_LIMIT): the team is what came. */
             int32_t rank = omp_get_thread_num(), size = omp_get_num_threads();
             nn_team team = {rank, size, size > 1 ? &barrier : NULL, memory,
-                            memory + NN_SHARED_NBYTES + (int64_t)rank * NN_RANK_NBYTES};
+                            memory + NN_SHARED_NBYTES + NN_FENCE_NBYTES + (int64_t)rank * NN_RANK_NBYTES};
             fn(&team, context);
         }
         return;
@@ -83,7 +90,7 @@ void nn_team_run(int32_t threads, void *scratch, nn_team_fn *fn, void *context)
 #endif
     (void)threads;
     (void)barrier;
-    nn_team team = {0, 1, NULL, memory, memory + NN_SHARED_NBYTES};
+    nn_team team = {0, 1, NULL, memory, memory + NN_SHARED_NBYTES + NN_FENCE_NBYTES};
     fn(&team, context);
 }
 
@@ -99,5 +106,5 @@ int32_t nn_threads_available(void)
 
 int64_t nn_scratch_nbytes(int32_t threads)
 {
-    return NN_SHARED_NBYTES + (int64_t)threads * NN_RANK_NBYTES;
+    return NN_SHARED_NBYTES + NN_FENCE_NBYTES + (int64_t)threads * NN_RANK_NBYTES;
 }

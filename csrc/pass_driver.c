@@ -4,7 +4,7 @@
 
 /* Most ops: elements or rows are independent, so every rank runs the kernel on its share. */
 #define NN_DRIVE_ELEMENTS(name, ID) \
-    static void name(const nn_call *c) { nn_drive_range(c, NN_OP_##ID, c->dim[0], 256); }
+    static void name(const nn_call *c) { nn_drive_range(c, NN_OP_##ID, c->dim[0], NN_GRAIN); }
 #define NN_DRIVE_ROWS(name, ID) \
     static void name(const nn_call *c) { nn_drive_range(c, NN_OP_##ID, c->dim[0], 1); }
 

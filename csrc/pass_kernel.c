@@ -6,6 +6,7 @@
 #include "random.h"
 #include "vec/vec.h"
 #include "vec/elementary.h"
+#include "vec/philox.h"
 
 #define NN_PASS_KERNEL
 #include "ops/all.h"
@@ -37,6 +38,10 @@ const nn_kernel_set NN_SET = {
 #include "ops/all.h"
     },
     .gemm = gemm_block,
+#if !NN_REAL_IS_DOUBLE
+    .emulated = acc_gemm,
+    .bf16 = {bf16_gemm, conv_bf16_fwd, conv_bf16_bwd_data, conv_bf16_bwd_weight},
+#endif
     .mr = MR,
     .nr = NR,
     .probe = probe_kernel,
@@ -46,6 +51,7 @@ const nn_kernel_set NN_SET = {
     .sin = scalar_sin,
     .cos = scalar_cos,
     .pow = scalar_pow,
+    .uniforms = fill_uniforms,
     .normals = fill_normals,
 #endif
 };

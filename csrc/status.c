@@ -13,6 +13,7 @@ const char *nn_status_text(int32_t status)
     case NN_ERR_NONFINITE: return "a value became NaN or infinite";
     case NN_ERR_RANGE: return "an index or label lies outside its range";
     case NN_ERR_FORMAT: return "the bytes are not in the format they claim";
+    case NN_ERR_FLAGGED: return "an operation went wrong as IEEE 754 counts it";
     case NN_ERR_LIMIT: return "the input asks for more than it may";
     default: return "unknown status";
     }

@@ -1,11 +1,9 @@
-/* tape.c - the executor: one instruction, one op call, a barrier behind each.
+/* tape.c - the executor: one instruction, one op call, barriers where they are needed.
  *
- * All ranks of the team walk the same instructions. A fault raised by any rank is seen by all at the barrier behind the
- * instruction (the last to arrive decides for everybody), so no rank is left waiting. Updates of parameters stand
- * behind the checks of the losses on the tape, so a step that faults has changed nothing.
- *
- * Hooks: `enter` and `leave` stand around every instruction on every rank: timing now; floating-point flags and
- * statistics hang there too. */
+ * All ranks of the team walk the same instructions and meet where one needs what another has done (share.c). A fault
+ * raised by any rank is seen by all at the next barrier (the last to arrive decides for everybody), so no rank is left
+ * waiting. Updates of parameters stand behind the checks of the losses on the tape, and a barrier between the two, so a
+ * step that faults has changed nothing. */
 #define _POSIX_C_SOURCE 200809L
 #include <stdatomic.h>
 #include <string.h>
@@ -19,11 +17,20 @@ typedef struct execution {
     int64_t n_segments;
     nn_run *run;
     nn_fault *fault;
+    const uint8_t *fence;
+    int64_t total; /* instructions of all segments */
 } execution;
+
+typedef struct step_context {
+    const execution *execution;
+    const nn_tape *tape;
+    int64_t base; /* instructions of the segments before */
+    int32_t ranks;
+} step_context;
 
 static const int64_t element_nbytes[] = {0, 4, 8, 1, 4, 8};
 
-static int64_t dtype_nbytes(const nn_tape *tape, int32_t dtype)
+int64_t nn_dtype_nbytes(const nn_tape *tape, int32_t dtype)
 {
     return element_nbytes[dtype == NN_REAL ? tape->real : dtype];
 }
@@ -34,6 +41,7 @@ void nn_raise(const nn_call *c, int32_t status, int64_t index, double value)
     _Atomic int32_t *code = (_Atomic int32_t *)&c->fault->code;
     int32_t expected = NN_OK;
     if (atomic_compare_exchange_strong(code, &expected, status)) {
+        c->fault->instr = c->instr;
         c->fault->index = index;
         c->fault->value = value;
     }
@@ -57,10 +65,8 @@ static double seconds_now(void)
 /* Pointers of an instruction's arguments, and how many bytes stand behind each. */
 static void resolve(const nn_tape *tape, const nn_instr *in, const nn_run *run, void **arg, int64_t *nbytes)
 {
-    for (int32_t i = 0; i < NN_MAX_ARGS; i++) {
-        arg[i] = NULL;
-        nbytes[i] = 0;
-        if (i >= in->n_args || in->arg[i] < 0)
+    for (int32_t i = 0; i < in->n_args; i++) {
+        if (in->arg[i] < 0)
             continue;
         const nn_buffer *b = &tape->buffers[in->arg[i]];
         if (b->region == NN_EXTERNAL) {
@@ -68,7 +74,7 @@ static void resolve(const nn_tape *tape, const nn_instr *in, const nn_run *run, 
             nbytes[i] = run->external_nbytes[b->offset];
         } else {
             arg[i] = (char *)run->base[b->region] + b->offset;
-            nbytes[i] = b->count * dtype_nbytes(tape, b->dtype);
+            nbytes[i] = b->count * nn_dtype_nbytes(tape, b->dtype);
         }
     }
 }
@@ -107,18 +113,35 @@ static void check_arguments(const nn_call *c, const nn_tape *tape, const nn_inst
     }
 }
 
-/* One instruction on this rank; returns the team's verdict. */
-static int32_t execute(const execution *e, const nn_team *team, int64_t segment, int64_t index)
+static int is_other_math(const nn_instr *in)
 {
-    const nn_tape *tape = e->segments[segment].tape;
+    const int32_t planes = nn_planes_dim(in->op);
+    return planes >= 0 && in->dim[planes] > 0;
+}
+
+/* What the instruction raised on this rank, into its row. A product of another math mode stands between two barriers. */
+static void note_events(const execution *e, const nn_call *c, const nn_tape *tape, int64_t base)
+{
+    const nn_instr *in = &tape->instrs[c->instr];
+    int32_t kinds = nn_fp_take(e->run->kinds);
+    if (is_other_math(in)) {
+        nn_team_barrier(c->team, &e->fault->code);
+        kinds = nn_scan_product(c, tape, in) & e->run->kinds;
+        nn_team_barrier(c->team, &e->fault->code);
+    }
+    e->run->raised[c->team->rank * nn_raised_stride(e->total) + base + c->instr] = (uint8_t)kinds;
+}
+
+/* One instruction on this rank; `base` instructions stand in the segments before. */
+static void execute(const execution *e, const nn_team *team, const nn_tape *tape, int64_t base, int64_t index)
+{
     const nn_instr *in = &tape->instrs[index];
-    void *arg[NN_MAX_ARGS];
-    int64_t nbytes[NN_MAX_ARGS];
+    void *arg[NN_MAX_ARGS] = {NULL};
+    int64_t nbytes[NN_MAX_ARGS] = {0};
     resolve(tape, in, e->run, arg, nbytes);
     int32_t is_double = tape->real == NN_F64;
     nn_call c = {arg, nbytes, in->dim, in->scalar, team, is_double ? e->kernels->f64 : e->kernels->f32,
-                 e->kernels->f64, e->run, e->fault, is_double, 0};
-    double enter = e->run->seconds && segment == 0 && team->rank == 0 ? seconds_now() : 0;
+                 e->kernels->f64, e->kernels->bf16, e->run, e->fault, is_double, 0, (int32_t)index};
     nn_op_fn *const *reference = e->kernels->reference[is_double];
     if (reference && reference[in->op]) {
         if (team->rank == 0)
@@ -126,54 +149,112 @@ static int32_t execute(const execution *e, const nn_team *team, int64_t segment,
     } else {
         nn_drivers[in->op](&c);
     }
-    int32_t verdict = nn_team_barrier(team, &e->fault->code);
-    if (verdict == NN_OK && e->run->flags & NN_RUN_CHECK) {
+    if (e->run->events)
+        note_events(e, &c, tape, base);
+    if (e->run->flags & NN_RUN_CHECK && nn_team_barrier(team, &e->fault->code) == NN_OK)
         check_arguments(&c, tape, in);
-        verdict = nn_team_barrier(team, &e->fault->code);
+}
+
+/* The last to arrive at the end of a step moves the position, which the next step reads. */
+static int32_t finish_step(void *context)
+{
+    const step_context *x = context;
+    nn_run *run = x->execution->run;
+    nn_fault *fault = x->execution->fault;
+    if (run->events && fault->code == NN_OK) {
+        int64_t last = run->last ? run->last : x->tape->n_instrs;
+        nn_count_events(run, fault, x->ranks, x->execution->total, x->base, run->first, last - run->first);
     }
-    if (e->run->seconds && segment == 0 && team->rank == 0)
-        e->run->seconds[index] += seconds_now() - enter;
+    if (fault->code == NN_OK && run->first == 0 && run->last == 0) {
+        run->step++;
+        run->cursor += x->tape->batch;
+    }
+    if (fault->code == NN_OK && run->stop)
+        fault->code = NN_ERR_STOPPED;
+    return fault->code;
+}
+
+static void clock_in(const execution *e, const nn_team *team, int64_t segment, int64_t index, double *since)
+{
+    if (!e->run->seconds || segment != 0 || team->rank != 0)
+        return;
+    double now = seconds_now();
+    if (index >= 0)
+        e->run->seconds[index] += now - *since;
+    *since = now;
+}
+
+/* All instructions of one step, or the range that run->first and run->last ask for. Between two barriers a rank that
+ * sees a fault does nothing more, so none works on what was not made; directly behind one all do the same. Time spent
+ * waiting counts for the instruction before the barrier. */
+static int32_t execute_step(const execution *e, const nn_team *team, int64_t segment, int64_t base, const uint8_t *fence)
+{
+    const nn_tape *tape = e->segments[segment].tape;
+    const volatile int32_t *code = &e->fault->code;
+    int64_t first = e->run->first, last = e->run->last ? e->run->last : tape->n_instrs;
+    int32_t verdict = NN_OK;
+    double since = 0;
+    clock_in(e, team, segment, -1, &since);
+    for (int64_t i = first; i < last && verdict == NN_OK; i++) {
+        int together = i == first || !fence || fence[i];
+        if (together && i > first)
+            verdict = nn_team_barrier(team, code);
+        if (i > first)
+            clock_in(e, team, segment, i - 1, &since);
+        if (verdict == NN_OK && (together || *code == NN_OK))
+            execute(e, team, tape, base, i);
+    }
+    if (verdict == NN_OK) {
+        step_context x = {e, tape, base, team->size};
+        verdict = nn_team_meet(team, finish_step, &x);
+        clock_in(e, team, segment, last - 1, &since);
+    }
     return verdict;
 }
 
-/* All instructions of one step, or the range that run->first and run->last ask for. */
-static int32_t execute_step(const execution *e, const nn_team *team, int64_t segment)
+/* The fences of every segment for a team of run->threads, in the scratch behind the shared memory; NULL where a barrier
+ * belongs behind every instruction: while watching, on the level "reference", and for tapes of more instructions than
+ * there is room for. */
+static const uint8_t *find_fences(const execution *e)
 {
-    const nn_tape *tape = e->segments[segment].tape;
-    int64_t last = e->run->last ? e->run->last : tape->n_instrs;
-    for (int64_t i = e->run->first; i < last; i++) {
-        int32_t verdict = execute(e, team, segment, i);
-        if (verdict != NN_OK) {
-            if (team->rank == 0) {
-                e->fault->instr = (int32_t)i;
-                e->fault->segment = segment;
-                e->fault->step = e->run->step;
-            }
-            return verdict;
-        }
+    int64_t count = 0;
+    for (int64_t s = 0; s < e->n_segments; s++)
+        count += e->segments[s].tape->n_instrs;
+    if (e->run->threads == 1 || e->run->flags & NN_RUN_CHECK || e->kernels->reference[0] || count > NN_FENCE_NBYTES)
+        return NULL;
+    uint8_t *fence = (uint8_t *)e->run->scratch + NN_SHARED_NBYTES, *at = fence;
+    for (int64_t s = 0; s < e->n_segments; s++) {
+        const nn_tape *tape = e->segments[s].tape;
+        nn_find_fences(tape->real == NN_F64 ? e->kernels->f64 : e->kernels->f32, tape, e->run, e->run->threads, at);
+        at += tape->n_instrs;
     }
-    return NN_OK;
+    return fence;
 }
 
 static void run_rank(const nn_team *team, void *context)
 {
     const execution *e = context;
-    nn_run *run = e->run;
+    /* Fewer threads may have come than were asked for. */
+    const uint8_t *fence = team->size == e->run->threads ? e->fence : NULL;
+    int64_t base = 0;
+    const uint64_t before = nn_fp_enter();
     for (int64_t s = 0; s < e->n_segments; s++) {
         for (int64_t n = 0; n < e->segments[s].steps; n++) {
-            if (execute_step(e, team, s) != NN_OK)
+            int64_t step = e->run->step;
+            int32_t verdict = execute_step(e, team, s, base, fence);
+            if (verdict != NN_OK) {
+                if (team->rank == 0 && verdict != NN_ERR_STOPPED) {
+                    e->fault->segment = s;
+                    e->fault->step = step;
+                }
+                nn_fp_leave(before);
                 return;
-            if (team->rank == 0 && run->first == 0 && run->last == 0) {
-                run->step++;
-                run->cursor += e->segments[s].tape->batch;
             }
-            if (team->rank == 0 && run->stop)
-                e->fault->code = NN_ERR_STOPPED;
-            /* The next step reads the position: nobody starts it before rank 0 has moved it. */
-            if (nn_team_barrier(team, &e->fault->code) != NN_OK)
-                return;
         }
+        base += e->segments[s].tape->n_instrs;
+        fence += fence ? e->segments[s].tape->n_instrs : 0;
     }
+    nn_fp_leave(before);
 }
 
 static int32_t refuse(nn_fault *fault, int32_t status, int64_t instr, int64_t index)
@@ -207,7 +288,7 @@ int32_t nn_tape_check(const nn_tape *tape, nn_fault *fault)
             ok = b->offset < NN_MAX_EXTERNALS;
         else if (ok) /* by division, so that no claimed count overflows; 64 bytes keep every vector load aligned */
             ok = b->offset % 64 == 0 && b->offset <= tape->nbytes[b->region] &&
-                 b->count <= (tape->nbytes[b->region] - b->offset) / dtype_nbytes(tape, b->dtype);
+                 b->count <= (tape->nbytes[b->region] - b->offset) / nn_dtype_nbytes(tape, b->dtype);
         if (!ok)
             return refuse(fault, NN_ERR_ARGUMENT, -1, i);
     }
@@ -219,6 +300,9 @@ int32_t nn_tape_check(const nn_tape *tape, nn_fault *fault)
             if (in->arg[a] < -1 || in->arg[a] >= tape->n_buffers)
                 return refuse(fault, NN_ERR_ARGUMENT, i, a);
         if (nn_act_dim(in->op) >= 0 && !fused_ok(in->dim[nn_act_dim(in->op)]))
+            return refuse(fault, NN_ERR_ARGUMENT, i, -1);
+        const int32_t planes = nn_planes_dim(in->op);
+        if (planes >= 0 && (in->dim[planes] < 0 || in->dim[planes] > 3) && !nn_is_accumulator(in))
             return refuse(fault, NN_ERR_ARGUMENT, i, -1);
     }
     return NN_OK;
@@ -234,7 +318,7 @@ static int32_t check_run(const nn_tape *tape, const nn_run *run, nn_fault *fault
         const nn_buffer *b = &tape->buffers[i];
         if (b->region != NN_EXTERNAL)
             continue;
-        if (run->external_nbytes[b->offset] / dtype_nbytes(tape, b->dtype) < b->count)
+        if (run->external_nbytes[b->offset] / nn_dtype_nbytes(tape, b->dtype) < b->count)
             return refuse(fault, NN_ERR_NOMEM, -1, i);
     }
     if (run->first < 0 || run->last > tape->n_instrs)
@@ -256,8 +340,15 @@ int32_t nn_tape_run(const nn_kernels *kernels, const nn_segment *segments, int64
             fault->step = run->step;
             return fault->code;
         }
+    execution e = {kernels, segments, n_segments, run, fault, NULL, 0};
+    for (int64_t s = 0; s < n_segments; s++)
+        e.total += segments[s].tape->n_instrs;
+    if (run->events && (!run->raised || run->raised_nbytes < nn_raised_nbytes(e.total, run->threads)))
+        return refuse(fault, NN_ERR_NOMEM, -1, -1);
+    if (run->events)
+        memset(run->raised, 0, (size_t)nn_raised_nbytes(e.total, run->threads));
     nn_shuffle_keys(run->shuffle_key, run->seed, run->epoch);
-    execution e = {kernels, segments, n_segments, run, fault};
+    e.fence = find_fences(&e);
     nn_team_run(run->threads, run->scratch, run_rank, &e);
     return fault->code;
 }

@@ -26,13 +26,16 @@ CSRC = ROOT / "csrc"
 BASE = ["-std=c11", "-O3", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 STRICT = ["-Wall", "-Wextra", "-Werror"]
 
-# The one table of ISA levels and their flags. "portable" is built everywhere and needs nothing.
+# The one table of ISA levels and their flags. "portable" is built everywhere and needs nothing. "amx" is avx512 with tiles for
+# the math modes of bfloat16: one file of its own instead of a set of kernels.
 ISA_FLAGS = {
     "x86_64": {
         "portable": ["-DNN_ISA_SCALAR", "-fno-tree-vectorize"],
         "scalar": ["-DNN_ISA_SCALAR", "-mfma", "-fno-tree-vectorize"],
         "avx2": ["-DNN_ISA_AVX2", "-mavx2", "-mfma"],
         "avx512": ["-DNN_ISA_AVX512", "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"],
+        "amx": ["-mamx-tile", "-mamx-bf16", "-mavx512bf16", "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2",
+                "-mfma"],
     },
     "aarch64": {
         "portable": ["-DNN_ISA_SCALAR", "-fno-tree-vectorize"],
@@ -65,14 +68,19 @@ class BuildKernels(build_ext):
         ext.include_dirs = [str(CSRC)]
         openmp = self._openmp()
         common = BASE + (STRICT if os.environ.get("CI") else [])
-        units = [(s, s.stem, []) for s in sorted([*CSRC.glob("*.c"), *CSRC.glob("io/*.c")]) if not s.name.startswith("pass_")]
+        plain = [s for s in sorted([*CSRC.glob("*.c"), *CSRC.glob("io/*.c")]) if not s.name.startswith(("pass_", "amx"))]
+        units = [(s, s.stem, []) for s in plain]
         units.append((CSRC / "pass_driver.c", "pass_driver", []))
         for is_double, suffix in ((0, "f32"), (1, "f64")):
             real = f"-DNN_REAL_IS_DOUBLE={is_double}"
             units.append((CSRC / "pass_ref.c", f"pass_ref_{suffix}", [real]))
             for isa, flags in self._levels().items():
+                if isa == "amx":
+                    continue
                 name = f"nn_kernels_{isa}_{suffix}"
                 units.append((CSRC / "pass_kernel.c", name, [real, f"-DNN_SET={name}", *flags]))
+        if "amx" in self._levels():
+            units.append((CSRC / "amx.c", "amx", self._levels()["amx"]))
         have = [f"-DNN_HAVE_{isa.upper()}" for isa in self._levels()]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(pool.map(lambda u: self._compile(u[0], temp / f"{u[1]}.o", common + have + openmp + u[2]), units))
@@ -96,8 +104,13 @@ class BuildKernels(build_ext):
         return str(glue)
 
     def _levels(self) -> dict[str, list[str]]:
+        """The levels that NNCORE_LEVELS names, by default all, as far as the compiler knows them."""
         if not hasattr(self, "_found"):
-            self._found = {isa: flags for isa, flags in isa_flags().items() if self._accepts(flags)}
+            wanted = os.environ.get("NNCORE_LEVELS", " ".join(isa_flags())).split()
+            if unknown := set(wanted) - set(isa_flags()):
+                raise SystemExit(f"NNCORE_LEVELS: {', '.join(sorted(unknown))}: known are {', '.join(isa_flags())}")
+            wanted += ["portable", *(["avx512"] if "amx" in wanted else [])]
+            self._found = {isa: flags for isa, flags in isa_flags().items() if isa in wanted and self._accepts(flags)}
         return self._found
 
     def _openmp(self) -> list[str]:

@@ -6,7 +6,7 @@ import os
 from functools import cache
 
 from nncore._nncore import ffi, lib
-from nncore.errors import DataError, GraphError, IsaError, LimitError, NNError, NonFiniteError, UsageError
+from nncore.errors import DataError, FlaggedError, GraphError, IsaError, LimitError, NNError, NonFiniteError, UsageError
 
 __all__ = ["build_flags", "check", "error_for", "ffi", "isa_levels", "kernels", "kernels_name", "lib", "op_names", "thread_count"]
 
@@ -17,6 +17,7 @@ _ERRORS = {
     lib.NN_ERR_RANGE: DataError,
     lib.NN_ERR_FORMAT: DataError,
     lib.NN_ERR_LIMIT: DataError,
+    lib.NN_ERR_FLAGGED: FlaggedError,
 }
 
 

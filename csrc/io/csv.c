@@ -3,18 +3,16 @@
  * Grammar: line = number ("," number)* end; number = 1 to 3 digits, at most `max` <= 255; end = "\n", "\r\n", or the end
  * of the text after the last number. No blanks, signs, header or empty lines.
  *
- * parse_line is the definition: byte by byte, and it alone describes faults. parse_block is the fast way through
- * regular lines: 64 bytes at a time become bit masks, so that numbers no longer wait for each other and grammar is
- * checked 64 bytes at once; each number is then one load and one multiplication. At the first irregular line it hands
- * back to parse_line, which accepts the line or names the fault. A faster parse_block (AVX-512 by byte compression)
- * needs the same signature and nothing else.
+ * parse_line is the definition: byte by byte, and it alone describes faults. The other ways (csv_loop.h) look at 64 bytes
+ * at a time: regular lines only, in any number, by the widest instructions that this CPU has. What they do not take,
+ * parse_line accepts or names.
  */
 #include <string.h>
-#if defined(__SSE2__)
-#include <emmintrin.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
 #endif
 
-#include "../nncore.h"
+#include "csv.h"
 
 int64_t nn_csv_lines(const uint8_t *text, int64_t nbytes)
 {
@@ -39,13 +37,6 @@ int64_t nn_csv_fields(const uint8_t *text, int64_t nbytes)
 }
 
 /* ---- careful ---------------------------------------------------------------------------------------------------- */
-
-/* What the two ways share: where the next line begins, and what a line has to be. */
-typedef struct csv_reader {
-    const uint8_t *text, *line, *end; /* line moves on by whole accepted lines */
-    int64_t row, rows, fields;
-    uint32_t max;
-} csv_reader;
 
 static int32_t csv_raise(nn_csv_fault *fault, const csv_reader *r, int32_t reason, int64_t field,
                          const uint8_t *begin, const uint8_t *at)
@@ -122,6 +113,16 @@ static int32_t parse_line(csv_reader *r, uint8_t *out, nn_csv_fault *fault)
 
 /* ---- fast ------------------------------------------------------------------------------------------------------- */
 
+/* Which of the candidates among 64 bytes have this value. */
+static inline uint64_t csv_equal(const uint8_t *p, uint64_t candidates, uint8_t value)
+{
+    uint64_t found = 0;
+    for (; candidates; candidates &= candidates - 1)
+        if (p[__builtin_ctzll(candidates)] == value)
+            found |= candidates & -candidates;
+    return found;
+}
+
 static inline uint32_t load32(const uint8_t *p)
 {
     uint32_t x;
@@ -132,11 +133,10 @@ static inline uint32_t load32(const uint8_t *p)
     return x;
 }
 
-/* Bit i of *digits, *commas says that byte i of 64 is a digit, a comma. */
 static inline void classify(const uint8_t *p, uint64_t *digits, uint64_t *commas)
 {
     *digits = *commas = 0;
-#if defined(__SSE2__) /* part of x86-64 */
+#if defined(__x86_64__)
     for (int k = 0; k < 64; k += 16) {
         __m128i x = _mm_loadu_si128((const __m128i *)(p + k)), low = _mm_sub_epi8(x, _mm_set1_epi8('0'));
         __m128i digit = _mm_cmpeq_epi8(_mm_min_epu8(low, _mm_set1_epi8(9)), low);
@@ -158,83 +158,70 @@ static inline void classify(const uint8_t *p, uint64_t *digits, uint64_t *commas
 #endif
 }
 
-/* What of a block is not yet vouched for: `bad` marks the second of two separators and the fourth of four digits,
- * `ends` what is neither digit nor comma, `stops` all separators still to come. */
-typedef struct csv_block {
-    uint64_t stops, bad, ends;
-} csv_block;
-
-static inline csv_block survey(const uint8_t *p, uint64_t *before)
+/* A number's digits, the last in the top byte, become its value by one multiplication; as bytes d1 d2 d3 with the first
+ * on top they compare like numbers, so the largest of a block tells whether all are in range. */
+static inline int emit(uint8_t *out, const uint8_t *p, const csv_block *b, uint32_t max)
 {
-    uint64_t digits, commas;
-    classify(p, &digits, &commas);
-    uint64_t stops = ~digits, last = *before;
-    uint64_t s1 = stops << 1 | last >> 63, s2 = stops << 2 | last >> 62, s3 = stops << 3 | last >> 61;
-    *before = stops;
-    return (csv_block){stops, (stops & s1) | ~(stops | s1 | s2 | s3), stops & ~commas};
+    static const uint32_t keep[3] = {0x0F000000, 0x0F0F0000, 0x0F0F0F00};
+    uint32_t largest = 0;
+    for (uint64_t ends = b->ends; ends; ends &= ends - 1) {
+        int at = __builtin_ctzll(ends);
+        uint32_t w = load32(p + at - 4) & keep[(b->two >> at & 1) + (b->three >> at & 1)], order = __builtin_bswap32(w);
+        *out++ = (uint8_t)(w * 0x640A01u >> 24);
+        largest = order > largest ? order : largest;
+    }
+    return largest > (max / 100 << 16 | max / 10 % 10 << 8 | max % 10);
 }
 
-/* Regular lines from r->line on, as long as 64 bytes can be read, into out (rest of the table); r moves over them.
- * A number's digits, the last in the top byte, become its value by one multiplication; as bytes d1 d2 d3 with the first
- * on top they compare like numbers, so the largest one of a line tells whether all were in range. */
-static void parse_block(csv_reader *r, uint8_t *out)
+#define CSV_WAY parse_portable
+#define CSV_TARGET
+#define CSV_CLASSIFY classify
+#define CSV_EMIT emit
+#include "csv_loop.h"
+
+#if defined(__x86_64__)
+#include "csv_avx2.h"
+#if defined(__clang__) || __GNUC__ >= 8 /* the first GCC to know VBMI2 */
+#define HAVE_CSV_AVX512
+#include "csv_avx512.h"
+#endif
+#endif
+
+/* The way of that name, or the best; NULL if this build or CPU has none of that name, or if it is "careful". */
+static csv_way *find_way(const char *name, int *known)
 {
-    static const uint32_t keep[8] = {0, 0x0F000000, 0x0F0F0000, 0x0F0F0F00}; /* by length, else 0 */
-    const uint32_t most = r->max / 100 << 16 | r->max / 10 % 10 << 8 | r->max % 10;
-    const uint8_t *block = r->line, *begin = r->line;
-    uint64_t before = ~(uint64_t)0; /* the separators of the block before: a line begins behind one */
-    uint32_t largest = 0;
-    int64_t field = 0;
-    while (r->end - block >= 64) {
-        csv_block b = survey(block, &before);
-        const uint8_t *next = block + 64;
-        for (; b.stops; b.stops &= b.stops - 1) {
-            const uint8_t *s = block + __builtin_ctzll(b.stops);
-            uint32_t w = load32(s - 4) & keep[(s - begin) & 7], order = __builtin_bswap32(w);
-            out[field] = (uint8_t)(w * 0x640A01u >> 24);
-            largest = order > largest ? order : largest;
-            begin = s + 1;
-            if (++field < r->fields)
-                continue;
-            uint64_t here = b.stops & -b.stops, past = here | (here - 1);
-            int pair = *s == '\r' && r->end - s > 1 && s[1] == '\n';
-            if ((b.bad & past) || (b.ends & past) != here || largest > most || (*s != '\n' && !pair))
-                return;
-            b.bad &= ~past;
-            b.ends &= ~past;
-            begin += pair;
-            r->line = begin;
-            out += field;
-            field = 0;
-            if (++r->row == r->rows)
-                return;
-            if (pair) { /* the block begins anew behind it */
-                next = begin;
-                before = ~(uint64_t)0;
-                b.bad = b.ends = 0;
-                break;
-            }
-        }
-        if (b.bad | b.ends)
-            return;
-        block = next;
-    }
+    int best = !strcmp(name, "best");
+    *known = 1;
+#if defined(HAVE_CSV_AVX512)
+    if ((best || !strcmp(name, "avx512")) && has_csv_avx512())
+        return parse_avx512;
+#endif
+#if defined(__x86_64__)
+    if ((best || !strcmp(name, "avx2")) && has_csv_avx2())
+        return parse_avx2;
+#endif
+    if (best || !strcmp(name, "portable"))
+        return parse_portable;
+    *known = !strcmp(name, "careful");
+    return NULL;
 }
 
 /* ---- public ----------------------------------------------------------------------------------------------------- */
 
-int32_t nn_csv_parse(uint8_t *out, const uint8_t *text, int64_t nbytes, int64_t rows, int64_t fields, int32_t max,
-                     nn_csv_fault *fault)
+int32_t nn_csv_parse_by(const char *name, uint8_t *out, const uint8_t *text, int64_t nbytes, int64_t rows, int64_t fields,
+                        int32_t max, nn_csv_fault *fault)
 {
+    int known;
+    csv_way *fast = find_way(name, &known);
     memset(fault, 0, sizeof *fault);
-    if (nbytes < 0 || rows < 0 || fields < 1 || max < 0 || max > 255)
+    if (!known || nbytes < 0 || rows < 0 || fields < 1 || max < 0 || max > 255)
         return fault->code = NN_ERR_ARGUMENT;
     csv_reader r = {text, text, text + nbytes, 0, rows, fields, (uint32_t)max};
     while (r.row < rows) {
         if (r.line == r.end)
             return csv_raise(fault, &r, NN_CSV_FEW_LINES, 0, r.end, r.end);
-        if (out && r.line - text >= 4) /* a number is loaded with the bytes before it */
-            parse_block(&r, out + r.row * fields);
+        if (fast && out && r.line - text >= 4) /* a number is loaded with the bytes before it */
+            fast(&r, out + r.row * fields);
         if (r.row == rows || r.line == r.end)
             continue;
         int32_t status = parse_line(&r, out ? out + r.row * fields : NULL, fault);
@@ -244,6 +231,12 @@ int32_t nn_csv_parse(uint8_t *out, const uint8_t *text, int64_t nbytes, int64_t 
     if (r.line < r.end)
         return csv_raise(fault, &r, NN_CSV_MANY_LINES, 0, r.line, r.line);
     return NN_OK;
+}
+
+int32_t nn_csv_parse(uint8_t *out, const uint8_t *text, int64_t nbytes, int64_t rows, int64_t fields, int32_t max,
+                     nn_csv_fault *fault)
+{
+    return nn_csv_parse_by("best", out, text, nbytes, rows, fields, max, fault);
 }
 
 int64_t nn_csv_format(uint8_t *text, int64_t capacity, const uint8_t *values, int64_t rows, int64_t fields)

@@ -21,6 +21,7 @@ V_INLINE vreal satlin_dx(vreal dy, vreal y, const vreal *k)
 }
 
 V_INLINE vreal sigmoid_y(vreal x, const vreal *k) { return v_sigmoid(v_mul(k[0], x)); }
+V_INLINE vreal sigmoid_plain(vreal x, const vreal *k) { return (void)k, v_sigmoid(x); }
 
 V_INLINE vreal sigmoid_dx(vreal dy, vreal y, const vreal *k)
 {
@@ -29,6 +30,7 @@ V_INLINE vreal sigmoid_dx(vreal dy, vreal y, const vreal *k)
 
 /* k = a, b */
 V_INLINE vreal tanh_y(vreal x, const vreal *k) { return v_mul(k[0], v_tanh(v_mul(k[1], x))); }
+V_INLINE vreal tanh_plain(vreal x, const vreal *k) { return (void)k, v_tanh(x); }
 
 /* k = a, b / a */
 V_INLINE vreal tanh_dx(vreal dy, vreal y, const vreal *k)
@@ -57,7 +59,8 @@ V_INLINE vreal leaky_relu_dx(vreal dy, vreal y, const vreal *k)
 /* k = lambda, lambda alpha */
 V_INLINE vreal elu_y(vreal x, const vreal *k)
 {
-    return v_select(v_gt(x, v_zero()), v_mul(k[0], x), v_mul(k[1], v_expm1(x)));
+    const vmask above = v_gt(x, v_zero()); /* where exp(x) might overflow and is not wanted */
+    return v_select(above, v_mul(k[0], x), v_mul(k[1], v_expm1(v_select(above, v_zero(), x))));
 }
 
 V_INLINE vreal elu_dx(vreal dy, vreal y, const vreal *k)
@@ -106,7 +109,10 @@ static void softplus_bwd(const nn_call *c, int64_t i, int64_t end)
 static void sigmoid_fwd(const nn_call *c, int64_t i, int64_t end)
 {
     const vreal k[] = {k_scalar(c, 0)};
-    map1(c->arg[0], c->arg[1], i, end, sigmoid_y, k);
+    if (c->scalar[0] == 1) /* what a multiplication by 1 costs is worth a loop of its own: nothing else waits here */
+        map1(c->arg[0], c->arg[1], i, end, sigmoid_plain, NULL);
+    else
+        map1(c->arg[0], c->arg[1], i, end, sigmoid_y, k);
 }
 
 static void sigmoid_bwd(const nn_call *c, int64_t i, int64_t end)
@@ -118,7 +124,10 @@ static void sigmoid_bwd(const nn_call *c, int64_t i, int64_t end)
 static void tanh_fwd(const nn_call *c, int64_t i, int64_t end)
 {
     const vreal k[] = {k_scalar(c, 0), k_scalar(c, 1)};
-    map1(c->arg[0], c->arg[1], i, end, tanh_y, k);
+    if (c->scalar[0] == 1 && c->scalar[1] == 1)
+        map1(c->arg[0], c->arg[1], i, end, tanh_plain, NULL);
+    else
+        map1(c->arg[0], c->arg[1], i, end, tanh_y, k);
 }
 
 static void tanh_bwd(const nn_call *c, int64_t i, int64_t end)

@@ -20,5 +20,6 @@
 #include "average.c"
 #include "schedule.c"
 #include "init.c"
+#include "round.c"
 #include "metric.c"
 #include "probe.c"

@@ -164,14 +164,13 @@ static bell bell_make(const nn_call *c, int64_t reach, double sigma)
 
 static void field_draw(const nn_call *c, int64_t r, real *d, int64_t n)
 {
-    uint64_t words[DROPOUT_CHUNK / 2];
-    for (int64_t base = 0; base < n; base += DROPOUT_CHUNK) {
-        dropout_words(words, c->run->seed, augment_stream(AUGMENT_FIELD), augment_index(c, r), (uint32_t)(base / 4));
-        int64_t count = n - base < DROPOUT_CHUNK ? n - base : DROPOUT_CHUNK;
-        for (int64_t l = 0; l < count; l++) {
-            uint32_t word = (uint32_t)(words[l / 2] >> 32 * (l % 2));
-            d[base + l] = (real)(2 * (int32_t)(word >> 9) + 1 - (1 << 23)) * (real)0x1p-23;
-        }
+    const philox_keys keys = philox_schedule(c->run->seed);
+    uint64_t words[PHILOX_PAIRS];
+    for (int64_t base = 0; base < n; base += PHILOX_CHUNK) {
+        philox_words(words, &keys, augment_stream(AUGMENT_FIELD), augment_index(c, r), (uint32_t)(base / 4));
+        int64_t count = n - base < PHILOX_CHUNK ? n - base : PHILOX_CHUNK;
+        for (int64_t l = 0; l < count; l++)
+            d[base + l] = (real)(2 * (int32_t)(philox_word(words, l) >> 9) + 1 - (1 << 23)) * (real)0x1p-23;
     }
 }
 

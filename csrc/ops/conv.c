@@ -16,8 +16,10 @@
  * that falls outside the image is no term: skipped, not multiplied by 0. The bias is added once, last, then act.
  * Error: gamma_T sum |terms|, T the number of terms, and u |y| for the bias; weights gamma_(T8 + ceil(log2 (N / 8))), T8
  * the terms of eight images (Higham 2002, eq. 3.5 and 4.6).
+ * Math modes bf16, bf16x3, bf16x6: blocks of 32 terms (bf16.h, conv_shape.h); where there are groups f32 is used all the same.
  * What is hard is the border. No patch matrix and no padded copy is made: places of the output whose valid taps are the
- * same make a rectangle, and the register tile runs over that (conv_kernel.h, conv_weight_kernel.h).
+ * same make a rectangle, and the register tile runs over that (conv_kernel.h, conv_weight_kernel.h). Layers of few channels
+ * put images or chains in the lanes (conv_image_kernel.h).
  * Threads own whole outputs: rows of y and dx, tiles of dw. A 1x1 convolution of stride 1 is the matrix product it is.
  */
 #ifdef NN_PASS_LIST
@@ -27,23 +29,7 @@ NN_OP(conv_bwd_weight, CONV_BWD_WEIGHT)
 #endif
 
 #if defined(NN_PASS_REF) || defined(NN_PASS_KERNEL) || defined(NN_PASS_DRIVER)
-/* The dims of all three ops; `last` is act or shards. */
-typedef struct conv_shape {
-    int64_t N, H, W, C, R, S, K, P, Q, sh, sw, pt, pl, dh, dw, G, last;
-} conv_shape;
-_Static_assert(sizeof(conv_shape) <= NN_MAX_DIMS * sizeof(int64_t), "the dims must hold it");
-
-static inline conv_shape conv_shape_of(const nn_call *c)
-{
-    const int64_t *d = c->dim;
-    return (conv_shape){d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7], d[8], d[9], d[10], d[11], d[12], d[13], d[14], d[15],
-                        d[16]};
-}
-
-enum {
-    CONV_GROUP = 8,  /* images of one chain of the weight gradient */
-    CONV_LOW = 7     /* rows of the tiles that watch the border or are depthwise, at most */
-};
+#include "conv_shape.h"
 #endif
 
 #if defined(NN_PASS_KERNEL) || defined(NN_PASS_DRIVER)
@@ -51,19 +37,35 @@ enum {
  * the channels of one tap or, if flat, of a row of taps, which lie side by side in x as they do in w. */
 typedef struct conv_weight_plan {
     int flat, across; /* across: depthwise; a row is a tap, its channels stand in the lanes */
-    int64_t strips, rows, blocks, groups, panels, units; /* rows of a strip, blocks of rows, panels of a group */
+    int lanes;        /* chains stand in the lanes, and an output channel is a vector */
+    int64_t strips, rows, blocks, groups, nr, panels, units; /* rows of a strip, blocks of rows, panels of a group */
 } conv_weight_plan;
+
+/* Whether chains in the lanes pay, in multiply-adds an image: lanes that idle without against turning x and dy with it. */
+static inline int conv_lanes_suit(const conv_shape *v, int64_t vw)
+{
+    const int64_t chains = v->N / v->last / CONV_GROUP, lanes = (chains + vw - 1) / vw * vw, terms = v->R * v->S * v->C;
+    const int64_t pixels = v->P * v->Q, size = v->H * v->W * v->C + pixels * v->K, vectors = (v->K + vw - 1) / vw;
+    const int64_t here = lanes * (pixels * terms * v->K + CONV_TURN * size), there = chains * pixels * terms * vectors * vw;
+    return vw > 1 && v->G == 1 && v->K < 4 * vw && chains > 0 && v->N % (v->last * CONV_GROUP) == 0 &&
+           size * vw <= CONV_TURNED && (vectors == 1 ? 8 * here < 9 * there : 9 * here < 8 * there);
+}
 
 /* Flat strips fill tiles better; but where columns are padded, a tile of several taps has to watch every border pixel. */
 static inline conv_weight_plan conv_plan_weight(const conv_shape *v, int64_t mr, int64_t nr)
 {
     int inside = v->pl == 0 && (v->Q - 1) * v->sw + v->S <= v->W;
-    conv_weight_plan u = {.across = v->G == v->C && v->G == v->K && v->G > 1};
+    conv_weight_plan u = {.across = v->G == v->C && v->G == v->K && v->G > 1, .lanes = conv_lanes_suit(v, nr / 2)};
     u.flat = v->dw == 1 && v->S > 1 && (u.across || (v->G == 1 && (inside || v->C < 6)));
     u.strips = u.flat ? v->R : v->R * v->S;
     u.rows = (u.flat ? v->S : 1) * (v->C / v->G);
     if ((u.across || (u.flat && !inside)) && mr > CONV_LOW)
         mr = CONV_LOW;
+    if (u.lanes) {
+        nr = mr > CONV_CHAIN_ROWS ? 4 : 2; /* registers for 24 sums or 12 */
+        mr = CONV_CHAIN_ROWS;
+    }
+    u.nr = nr;
     u.groups = u.across ? 1 : v->G;
     u.blocks = (u.rows + mr - 1) / mr;
     u.panels = (v->K / u.groups + nr - 1) / nr;
@@ -82,14 +84,17 @@ static void conv_fwd(const nn_call *c)
     const real *x = c->arg[1], *w = c->arg[2], *b = c->arg[3];
     for (int64_t o = 0; o < v.N * v.P * v.Q * v.K; o++) {
         int64_t k = o % v.K, q = o / v.K % v.Q, p = o / v.K / v.Q % v.P, n = o / v.K / v.Q / v.P;
-        vreal sum = 0;
+        ref_sum sum = ref_sum_of(v.planes);
         for (int64_t r = 0; r < v.R; r++)
             for (int64_t s = 0; s < v.S; s++) {
                 int64_t i = p * v.sh - v.pt + r * v.dh, j = q * v.sw - v.pl + s * v.dw;
-                for (int64_t a = 0; a < C && i >= 0 && i < v.H && j >= 0 && j < v.W; a++)
-                    sum = v_fma(x[((n * v.H + i) * v.W + j) * v.C + k / K * C + a], w[((r * v.S + s) * C + a) * v.K + k], sum);
+                int inside = i >= 0 && i < v.H && j >= 0 && j < v.W;
+                for (int64_t a = 0; a < C && (inside || v.planes); a++)
+                    ref_term(&sum, inside ? x[((n * v.H + i) * v.W + j) * v.C + k / K * C + a] : 0,
+                             w[((r * v.S + s) * C + a) * v.K + k]);
             }
-        y[o] = b ? sum + b[k] : sum;
+        real total = ref_total(&sum);
+        y[o] = b ? total + b[k] : total;
     }
     ref_activate(c, y, v.N * v.P * v.Q * v.K, v.last);
 }
@@ -102,17 +107,19 @@ static void conv_bwd_data(const nn_call *c)
     const real *dy = c->arg[1], *w = c->arg[2], *b = c->arg[3];
     for (int64_t o = 0; o < v.N * v.H * v.W * v.C; o++) {
         int64_t a = o % v.C, j = o / v.C % v.W, i = o / v.C / v.W % v.H, n = o / v.C / v.W / v.H;
-        vreal sum = 0;
+        ref_sum sum = ref_sum_of(v.planes);
         for (int64_t r = 0; r < v.R; r++)
             for (int64_t s = 0; s < v.S; s++) {
                 int64_t p = i + v.pt - r * v.dh, q = j + v.pl - s * v.dw;
-                if (p < 0 || q < 0 || p % v.sh || q % v.sw || p / v.sh >= v.P || q / v.sw >= v.Q)
+                int inside = p >= 0 && q >= 0 && p / v.sh < v.P && q / v.sw < v.Q;
+                if (p % v.sh || q % v.sw || !(inside || v.planes))
                     continue;
-                const real *row = dy + ((n * v.P + p / v.sh) * v.Q + q / v.sw) * v.K + a / C * K;
+                const real *row = inside ? dy + ((n * v.P + p / v.sh) * v.Q + q / v.sw) * v.K + a / C * K : NULL;
                 for (int64_t k = 0; k < K; k++)
-                    sum = v_fma(row[k], w[((r * v.S + s) * C + a % C) * v.K + a / C * K + k], sum);
+                    ref_term(&sum, row ? row[k] : 0, w[((r * v.S + s) * C + a % C) * v.K + a / C * K + k]);
             }
-        dx[o] = b ? sum + b[a] : sum;
+        real total = ref_total(&sum);
+        dx[o] = b ? total + b[a] : total;
     }
     ref_activate(c, dx, v.N * v.H * v.W * v.C, v.last);
 }
@@ -128,16 +135,22 @@ static real conv_weight(const nn_call *c, const conv_shape *v, int64_t o, int64_
     }
     const int64_t C = v->C / v->G, k = o % v->K, a = o / v->K % C, s = o / v->K / C % v->S, r = o / v->K / C / v->S;
     const real *x = c->arg[1], *dy = c->arg[2];
-    vreal sum = 0;
+    ref_sum sum = ref_sum_of(v->planes);
+    for (; n < end && v->planes; n++)
+        for (int64_t f = 0; f < 32 * conv_blocks(v); f++) {
+            int64_t pixel = conv_pixel_at(v, r, s, f + conv_reach(v, r, s)), place = conv_place_at(v, f);
+            ref_term(&sum, pixel < 0 ? 0 : x[(n * v->H * v->W + pixel) * v->C + a],
+                     place < 0 ? 0 : dy[(n * v->P * v->Q + place) * v->K + k]);
+        }
     for (; n < end; n++)
         for (int64_t p = 0; p < v->P; p++)
             for (int64_t q = 0; q < v->Q; q++) {
                 int64_t i = p * v->sh - v->pt + r * v->dh, j = q * v->sw - v->pl + s * v->dw;
                 if (i >= 0 && i < v->H && j >= 0 && j < v->W)
-                    sum = v_fma(x[((n * v->H + i) * v->W + j) * v->C + k / (v->K / v->G) * C + a],
-                                dy[((n * v->P + p) * v->Q + q) * v->K + k], sum);
+                    ref_term(&sum, x[((n * v->H + i) * v->W + j) * v->C + k / (v->K / v->G) * C + a],
+                             dy[((n * v->P + p) * v->Q + q) * v->K + k]);
             }
-    return sum;
+    return ref_total(&sum);
 }
 
 static void conv_bwd_weight(const nn_call *c)
@@ -152,9 +165,12 @@ static void conv_bwd_weight(const nn_call *c)
 /* ---- KERNEL ---------------------------------------------------------------------------------------------------- */
 #ifdef NN_PASS_KERNEL
 #include "conv_kernel.h"
-#include "conv_pixel_kernel.h"
+#include "conv_image_kernel.h"
 #include "conv_gather_kernel.h"
 #include "conv_weight_kernel.h"
+#if !NN_REAL_IS_DOUBLE
+#include "conv_bf16_kernel.h"
+#endif
 #endif
 
 /* ---- DRIVER ---------------------------------------------------------------------------------------------------- */
@@ -170,8 +186,18 @@ static void conv_product(const nn_call *c, const conv_shape *v, int64_t inputs, 
 {
     nn_gemm_args g = {.m = v->N * v->H * v->W, .n = outputs, .k = inputs, .a = c->arg[1], .rsa = inputs, .csa = 1,
                       .b = c->arg[2], .rsb = rsb, .csb = csb, .c = c->arg[0], .rsc = outputs, .bias = c->arg[3],
-                      .act = v->last < 0 ? NULL : c->set->range[v->last], .scalar = c->scalar};
-    gemm_team(c->team, c->set, g, c->is_double ? 8 : 4);
+                      .act = v->last < 0 ? NULL : c->set->range[v->last], .scalar = c->scalar,
+                      .planes = v->planes};
+    gemm_team(c->team, c->set, c->bf16, g, c->is_double ? 8 : 4);
+}
+
+/* A kernel of another math mode over this rank's part of n images, or of n units of the weights. */
+static void conv_drive(const nn_call *c, nn_range_fn *kernel, int64_t n)
+{
+    int64_t begin, end;
+    nn_team_split(c->team, n, 1, &begin, &end);
+    if (begin < end)
+        kernel(c, begin, end);
 }
 
 static void conv_fwd(const nn_call *c)
@@ -179,6 +205,8 @@ static void conv_fwd(const nn_call *c)
     const conv_shape v = conv_shape_of(c);
     if (conv_is_product(&v))
         conv_product(c, &v, v.C, v.K, v.K, 1);
+    else if (v.planes)
+        conv_drive(c, c->bf16->conv_fwd, v.N);
     else
         nn_drive_range(c, NN_OP_CONV_FWD, v.N * v.P, 1);
 }
@@ -188,6 +216,8 @@ static void conv_bwd_data(const nn_call *c)
     const conv_shape v = conv_shape_of(c);
     if (conv_is_product(&v))
         conv_product(c, &v, v.K, v.C, 1, v.K);
+    else if (v.planes)
+        conv_drive(c, c->bf16->conv_bwd_data, v.N);
     else
         nn_drive_range(c, NN_OP_CONV_BWD_DATA, v.N * v.H, 1);
 }
@@ -195,6 +225,9 @@ static void conv_bwd_data(const nn_call *c)
 static void conv_bwd_weight(const nn_call *c)
 {
     const conv_shape v = conv_shape_of(c);
-    nn_drive_range(c, NN_OP_CONV_BWD_WEIGHT, conv_plan_weight(&v, c->set->mr, c->set->nr).units, 1);
+    if (v.planes)
+        conv_drive(c, c->bf16->conv_bwd_weight, conv_strips(&v) * conv_panels(&v));
+    else
+        nn_drive_range(c, NN_OP_CONV_BWD_WEIGHT, conv_plan_weight(&v, c->set->mr, c->set->nr).units, 1);
 }
 #endif

@@ -1,5 +1,5 @@
 /* conv_gather_kernel.h - the KERNEL part of conv.c, the two ops: rows of y and of dx, cut into what conv_kernel.h and
- * conv_pixel_kernel.h do. */
+ * conv_image_kernel.h do. */
 
 /* Rows [p, p_end) of images [n, end): all phases of a backward pass, then an activation that is not the tile's. */
 static void conv_band(conv_job *x, const nn_call *c, const conv_part *part, int64_t n, int64_t end, int64_t p, int64_t p_end)
@@ -14,8 +14,8 @@ static void conv_band(conv_job *x, const nn_call *c, const conv_part *part, int6
                 x->h = (conv_axis){0, 1, -v.pt, v.sh, v.dh, v.H, v.R, 0, 1, p, p_end};
                 x->w_axis = (conv_axis){0, 1, -v.pl, v.sw, v.dw, v.W, v.S, 0, 1, 0, v.Q};
             }
-            if (x->by_pixel)
-                conv_pixel_images(x, c->team->scratch, n, end);
+            if (x->by_image)
+                conv_image_images(x, c->team->scratch, n, end - n);
             else
                 conv_images(x, part, n, end);
         }
@@ -28,13 +28,13 @@ static void conv_band(conv_job *x, const nn_call *c, const conv_part *part, int6
     }
 }
 
-/* Rows [u, end), counted through all images, with one part of the weights; whole images MR at a time. */
+/* Rows [u, end), counted through all images, with one part of the weights; many whole images at a time. */
 static void conv_with(conv_job *x, const nn_call *c, const conv_part *part, int64_t rows, int64_t u, int64_t end)
 {
-    if (!x->by_pixel)
+    if (!x->by_image)
         conv_pack(x, part, (real *)(void *)c->team->scratch);
     while (u < end) {
-        int64_t n = u / rows, p = u % rows, images = at_most((end - u) / rows, MR);
+        int64_t n = u / rows, p = u % rows, images = at_most((end - u) / rows, x->by_image ? VW : MR);
         if (p == 0 && images > 0) {
             conv_band(x, c, part, n, n + images, 0, rows);
             u += images * rows;
@@ -53,8 +53,8 @@ static void conv_gather(conv_job *x, const nn_call *c, int64_t rows, int64_t beg
     const int64_t room = NN_RANK_NBYTES / (int64_t)sizeof(real), size = conv_max(1, x->R * x->S * x->inputs * NR);
     conv_part part = {.r1 = x->R, .s1 = x->S, .k1 = x->inputs, .first = 1, .last = 1, .panel_size = size,
                       .packed = (const real *)(const void *)c->team->scratch};
-    x->by_pixel = conv_pixel_suits(x, c);
-    for (int64_t fit = x->by_pixel ? x->panels : room / size; fit > 0 && part.panel < x->panels; part.panel = part.panel_end) {
+    x->by_image = conv_image_suits(x, c, conv_max(1, (end - begin) / conv_max(1, rows)));
+    for (int64_t fit = x->by_image ? x->panels : room / size; fit > 0 && part.panel < x->panels; part.panel = part.panel_end) {
         part.panel_end = at_most(x->panels, part.panel + fit);
         conv_with(x, c, &part, rows, begin, end);
     }

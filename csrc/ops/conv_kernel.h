@@ -8,36 +8,16 @@
  * Weights are packed once per call and rank: [panel of NR outputs][tap][input channel][outputs], the last panel's vectors
  * filled up. What does not fit the scratch is done in parts, the chain carried through the output (numerics.md R1). */
 
-/* One axis of the output: place j, in [begin, end), is output index out0 + j out_step and sees, through its tap t in
- * [0, taps), input index in0 + j in_step + t in_tap by the kernel's row (or column) tap0 + t tap_step. */
-typedef struct conv_axis {
-    int64_t out0, out_step, in0, in_step, in_tap, in_size, taps, tap0, tap_step, begin, end;
-} conv_axis;
-
 /* Places [begin, end) with the same valid taps [t0, t1). */
 typedef struct conv_class {
     int64_t begin, end, t0, t1;
 } conv_class;
 
-enum { CONV_CLASSES = 32, CONV_SHORT = (MR + 1) / 2 /* fewer pixels in a row make a poor tile */ };
-
-static inline int64_t conv_ceil(int64_t a, int64_t b) { return a > 0 ? (a + b - 1) / b : -(-a / b); }
-static inline int64_t conv_max(int64_t a, int64_t b) { return a > b ? a : b; }
-
-/* Backward: output o = phase + j stride, input (o + pad - r dilation) / stride for the kernel rows r that divide; these are
- * tap0, tap0 + tap_step, ..., and the input falls as they rise. */
-static conv_axis conv_axis_bwd(int64_t size, int64_t taps, int64_t stride, int64_t pad, int64_t dilation, int64_t phase,
-                               int64_t begin, int64_t end)
-{
-    int64_t step = 1, tap0 = 0;
-    while (step * dilation % stride)
-        step++;
-    while (tap0 < step && (phase + pad - tap0 * dilation) % stride)
-        tap0++;
-    int64_t count = tap0 < step && tap0 < taps ? (taps - tap0 + step - 1) / step : 0;
-    return (conv_axis){phase, stride, count ? (phase + pad - tap0 * dilation) / stride : 0, 1, -(step * dilation / stride),
-                       size, count, tap0, step, conv_ceil(begin - phase, stride), conv_ceil(end - phase, stride)};
-}
+enum {
+    CONV_CLASSES = 32,
+    CONV_SHORT = (MR + 1) / 2, /* fewer pixels in a row make a poor tile */
+    CONV_AHEAD = 16 << 10      /* bytes ahead that inputs are prefetched into L2: a batch comes from L3 or memory */
+};
 
 /* The valid taps of place j that lie in kernel rows [low, high). */
 static conv_class conv_taps(const conv_axis *x, int64_t j, int64_t low, int64_t high)
@@ -79,6 +59,7 @@ typedef struct conv_run {
     const real *a, *b, *bias; /* bias or NULL, added after the last part */
     real *c;
     int64_t pixel, c_pixel, rows, columns, k, a_row, a_column, b_row, b_column;
+    int64_t ahead, ahead_step; /* bytes: what later tiles read is prefetched from a + ahead on, evenly over all steps */
     vmask tail;
     int resume, relu;
 } conv_run;
@@ -92,16 +73,21 @@ V_INLINE void conv_tile(const int mr, const int nv, const int across, const int 
     const int64_t c_pixel = o->c_pixel, a_column = o->a_column, b_column = o->b_column;
     real *c = o->c;
     V_UNROLL for (int i = 0; i < mr; i++, c += c_pixel)
-        V_UNROLL for (int j = 0; j < nv; j++)
+        V_UNROLL for (int j = 0; j < nv; j++) {
             acc[i][j] = !o->resume ? v_zero() : j == nv - 1 ? v_load_m(c + j * VW, tail) : v_load(c + j * VW);
+            __builtin_prefetch(c + j * VW, 1); /* stores that miss hold up the next tile */
+        }
     int64_t s1 = o->pixel * (int64_t)sizeof(real), s3 = 3 * s1, s5 = 5 * s1, high = 7 * s1;
     const real *a_row = o->a, *b_row = o->b;
+    const int64_t ahead_step = o->ahead_step;
+    const char *ahead = (const char *)o->a + o->ahead;
     for (int64_t r = o->rows; r > 0; r--, a_row += o->a_row, b_row += o->b_row) {
         const real *a_tap = a_row, *b_tap = b_row;
         for (int64_t s = o->columns; s > 0; s--, a_tap += a_column, b_tap += b_column) {
             const real *a = a_tap, *b = b_tap;
-            for (int64_t k = o->k; k > 0; k--, a++, b += nv * VW) {
+            for (int64_t k = o->k; k > 0; k--, a++, b += nv * VW, ahead += ahead_step) {
                 vreal w[NV];
+                __builtin_prefetch(ahead, 0, 2);
                 V_UNROLL for (int j = 0; j < nv; j++) {
                     w[j] = v_load(b + j * VW);
                     __builtin_prefetch(b + AHEAD * nv * VW + j * VW);
@@ -160,7 +146,8 @@ TILES_LOW(CONV_ACROSS, 1)
 TILES_LOW(CONV_ACROSS, 2)
 
 static conv_tile_fn *const conv_tiles[NV][MR] = {{TILES(CONV_TILE_NAMES, 1)}, {TILES(CONV_TILE_NAMES, 2)}};
-static conv_tile_fn *const conv_across_tiles[NV][MR][2] = {{TILES_LOW(CONV_ACROSS_NAMES, 1)}, {TILES_LOW(CONV_ACROSS_NAMES, 2)}};
+static conv_tile_fn *const conv_across_tiles[NV][MR][2] = {{TILES_LOW(CONV_ACROSS_NAMES, 1)},
+                                                           {TILES_LOW(CONV_ACROSS_NAMES, 2)}};
 
 /* ---- the sweep ------------------------------------------------------------------------------------------------- */
 
@@ -174,7 +161,7 @@ typedef struct conv_job {
     int64_t panels;                                             /* of all groups */
     conv_axis h, w_axis;
     int64_t few; /* so many pixels in a row or column are worth a tile; fewer run through the images */
-    int relu, backward, across, by_pixel;
+    int relu, backward, across, by_image;
 } conv_job;
 
 /* The part of the weights that is packed: panels [panel, panel_end), taps of rows [r0, r1) x columns [s0, s1), input
@@ -217,6 +204,8 @@ static void conv_runs(conv_run o, int64_t nv, int across, conv_steps x, conv_ste
     const conv_run start = o;
     o.pixel = run.in;
     o.c_pixel = run.out;
+    o.ahead = conv_max(0, (o.rows - 1) * o.a_row) * (int64_t)sizeof(real) + CONV_AHEAD;
+    o.ahead_step = (low + 2) * run.in * (int64_t)sizeof(real) / conv_max(1, o.rows * o.columns * o.k) + 1;
     for (int64_t i = 0; i < x.count; i++)
         for (int64_t j = 0; j < y.count; j++) {
             o.a = start.a + i * x.in + j * y.in;
@@ -241,7 +230,8 @@ static void conv_cell(const conv_job *x, const conv_part *part, int64_t panel, c
                   .tail = v_tail(width - (nv - 1) * VW)};
     if (o.rows && o.columns) {
         o.a = x->in + n * x->in_image + (h->in0 + rows->begin * h->in_step + rows->t0 * h->in_tap) * x->in_row +
-              (w->in0 + columns->begin * w->in_step + columns->t0 * w->in_tap) * x->in_pixel + (x->across ? o0 : g * x->inputs) + part->k0;
+              (w->in0 + columns->begin * w->in_step + columns->t0 * w->in_tap) * x->in_pixel + part->k0 +
+              (x->across ? o0 : g * x->inputs);
         o.b = part->packed + (panel - part->panel) * part->panel_size +
               ((h->tap0 + rows->t0 * h->tap_step - part->r0) * taps + w->tap0 + columns->t0 * w->tap_step - part->s0) * b_tap;
         o.a_row = h->in_tap * x->in_row;

@@ -67,114 +67,41 @@ static void spatial_dropout(const nn_call *c)
 
 /* ---- KERNEL ---------------------------------------------------------------------------------------------------- */
 #ifdef NN_PASS_KERNEL
-/* Philox in lanes of 64 bits whose low half counts: per ISA the widening multiplication and the interleaved store
- * out[2 l] = a[l], out[2 l + 1] = b[l] are written by hand, since gcc 12 turns the plain loop into 6 ns an element where
- * this takes 0.6 (AVX-512; AVX2 5 and 1.2). Shifts and xors are the compilers' vector extension. */
-#if defined(NN_ISA_AVX512)
-enum { PHILOX_LANES = 8 };
-typedef uint64_t philox_v __attribute__((vector_size(64)));
-V_INLINE philox_v philox_mul(philox_v a, uint32_t b) { return (philox_v)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(b)); }
-V_INLINE void philox_zip(uint64_t *out, philox_v a, philox_v b)
+/* The words of the elements [base, base + PHILOX_CHUNK) of a layer's step; base is a multiple of the chunk. */
+static void dropout_words(uint64_t words[PHILOX_PAIRS], const nn_call *c, const philox_keys *keys, int64_t layer, int64_t base)
 {
-    __m512i low = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), high = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
-    _mm512_storeu_si512(out, _mm512_permutex2var_epi64((__m512i)a, low, (__m512i)b));
-    _mm512_storeu_si512(out + 8, _mm512_permutex2var_epi64((__m512i)a, high, (__m512i)b));
-}
-#elif defined(NN_ISA_AVX2)
-enum { PHILOX_LANES = 4 };
-typedef uint64_t philox_v __attribute__((vector_size(32)));
-V_INLINE philox_v philox_mul(philox_v a, uint32_t b) { return (philox_v)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(b)); }
-V_INLINE void philox_zip(uint64_t *out, philox_v a, philox_v b)
-{
-    __m256i even = _mm256_unpacklo_epi64((__m256i)a, (__m256i)b), odd = _mm256_unpackhi_epi64((__m256i)a, (__m256i)b);
-    _mm256_storeu_si256((__m256i *)(void *)out, _mm256_permute2x128_si256(even, odd, 0x20));
-    _mm256_storeu_si256((__m256i *)(void *)(out + 4), _mm256_permute2x128_si256(even, odd, 0x31));
-}
-#elif defined(NN_ISA_NEON)
-enum { PHILOX_LANES = 2 };
-typedef uint64_t philox_v __attribute__((vector_size(16)));
-V_INLINE philox_v philox_mul(philox_v a, uint32_t b) { return (philox_v)vmull_n_u32(vmovn_u64((uint64x2_t)a), b); }
-V_INLINE void philox_zip(uint64_t *out, philox_v a, philox_v b)
-{
-    vst1q_u64(out, vzip1q_u64((uint64x2_t)a, (uint64x2_t)b));
-    vst1q_u64(out + 2, vzip2q_u64((uint64x2_t)a, (uint64x2_t)b));
-}
-#else
-enum { PHILOX_LANES = 1 };
-typedef uint64_t philox_v;
-V_INLINE philox_v philox_mul(philox_v a, uint32_t b) { return (uint64_t)(uint32_t)a * b; }
-V_INLINE void philox_zip(uint64_t *out, philox_v a, philox_v b) { out[0] = a; out[1] = b; }
-#endif
-
-enum { DROPOUT_CHUNK = 64, PHILOX_CHAINS = 2 /* a round waits for its multiplication: two chains fill the gap */ };
-
-/* The words of blocks [block, block + 16), two to an out[], low half first. block is a multiple of 16: no carry. */
-static void dropout_words(uint64_t out[DROPOUT_CHUNK / 2], uint64_t seed, uint32_t stream, uint64_t index, uint32_t block)
-{
-    static const uint64_t lane[8] = {0, 1, 2, 3, 4, 5, 6, 7};
-    for (int l = 0; l < DROPOUT_CHUNK / 4; l += PHILOX_CHAINS * PHILOX_LANES) {
-        philox_v c0[PHILOX_CHAINS], c1[PHILOX_CHAINS], c2[PHILOX_CHAINS], c3[PHILOX_CHAINS], zero = {0};
-        for (int v = 0; v < PHILOX_CHAINS; v++) {
-            memcpy(&c0[v], lane, sizeof c0[v]);
-            c0[v] = c0[v] + (uint64_t)(block + (uint32_t)(l + v * PHILOX_LANES));
-            c1[v] = zero + (uint64_t)(uint32_t)index;
-            c2[v] = zero + (index >> 32);
-            c3[v] = zero + (uint64_t)stream;
-        }
-        uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-        for (int round = 0; round < 10; round++) {
-            for (int v = 0; v < PHILOX_CHAINS; v++) { /* as in random.h; high halves are never looked at */
-                philox_v p0 = philox_mul(c0[v], 0xD2511F53u), p1 = philox_mul(c2[v], 0xCD9E8D57u);
-                c0[v] = p1 >> 32 ^ c1[v] ^ (zero + (uint64_t)k0);
-                c1[v] = p1;
-                c2[v] = p0 >> 32 ^ c3[v] ^ (zero + (uint64_t)k1);
-                c3[v] = p0;
-            }
-            k0 += 0x9E3779B9u;
-            k1 += 0xBB67AE85u;
-        }
-        philox_v low = zero + (uint64_t)0xffffffffu;
-        for (int v = 0; v < PHILOX_CHAINS; v++)
-            philox_zip(out + 2 * (l + v * PHILOX_LANES), (c0[v] & low) | c1[v] << 32, (c2[v] & low) | c3[v] << 32);
-    }
+    philox_words(words, keys, dropout_stream(layer), dropout_index(c, base), (uint32_t)(base / 4));
 }
 
-/* keep = 1 or 0 for the elements [base, base + 64) of a layer's step; base is a multiple of 64. */
-static void dropout_keep(real keep[DROPOUT_CHUNK], const nn_call *c, int64_t layer, int64_t base)
+/* y = dropped ? 0 : scale x over n elements, of which the first has word `at`. */
+static void dropout_apply(real *y, const real *x, const uint64_t *words, int64_t at, int64_t n, uint32_t threshold, real scale)
 {
-    uint64_t words[DROPOUT_CHUNK / 2];
-    uint32_t threshold = dropout_threshold(c->scalar[0]);
-    dropout_words(words, c->run->seed, dropout_stream(layer), dropout_index(c, base), (uint32_t)(base / 4));
-    for (int i = 0; i < DROPOUT_CHUNK / 2; i++) {
-        keep[2 * i] = (uint32_t)words[i] >= threshold;
-        keep[2 * i + 1] = (uint32_t)(words[i] >> 32) >= threshold;
-    }
-}
-
-/* y = keep > 0 ? scale x : 0 over n elements. */
-static void dropout_apply(real *y, const real *x, const real *keep, int64_t n, real scale)
-{
-    vreal s = v_set1(scale);
+    const vreal s = v_set1(scale);
     int64_t i = 0;
     for (; i + VW <= n; i += VW)
-        v_store(y + i, v_select(v_gt(v_load(keep + i), v_zero()), v_mul(v_load(x + i), s), v_zero()));
+        v_store(y + i, v_select(philox_below(words, at + i, threshold), v_zero(), v_mul(v_load(x + i), s)));
     if (i < n) {
         vmask m = v_tail(n - i);
-        v_store_m(y + i, m, v_select(v_gt(v_load_m(keep + i, m), v_zero()), v_mul(v_load_m(x + i, m), s), v_zero()));
+        v_store_m(y + i, m, v_select(philox_below(words, at + i, threshold), v_zero(), v_mul(v_load_m(x + i, m), s)));
     }
 }
+
+enum { DROPOUT_BEHIND = 16 / 2 }; /* pairs that a vector of words may reach behind the last one */
 
 /* Elements [begin, end) of the step; of a row, and all rows, if per_step: the draws are then used N times. */
 static void dropout(const nn_call *c, int64_t begin, int64_t end)
 {
-    real *y = c->arg[0], scale = dropout_scale(c->scalar[0]), keep[DROPOUT_CHUNK];
-    const real *x = c->arg[1];
+    const real *x = c->arg[1], scale = dropout_scale(c->scalar[0]);
+    real *y = c->arg[0];
+    const uint32_t threshold = dropout_threshold(c->scalar[0]);
+    const philox_keys keys = philox_schedule(c->run->seed);
+    uint64_t words[PHILOX_PAIRS + DROPOUT_BEHIND] = {0};
     int64_t rows = c->dim[3] ? c->dim[0] : 1, stride = c->dim[1];
-    for (int64_t base = begin - begin % DROPOUT_CHUNK; base < end; base += DROPOUT_CHUNK) {
-        dropout_keep(keep, c, c->dim[2], base);
-        int64_t from = base < begin ? begin : base, to = base + DROPOUT_CHUNK < end ? base + DROPOUT_CHUNK : end;
+    for (int64_t base = begin - begin % PHILOX_CHUNK; base < end; base += PHILOX_CHUNK) {
+        dropout_words(words, c, &keys, c->dim[2], base);
+        int64_t from = base < begin ? begin : base, to = base + PHILOX_CHUNK < end ? base + PHILOX_CHUNK : end;
         for (int64_t r = 0; r < rows; r++)
-            dropout_apply(y + r * stride + from, x + r * stride + from, keep + (from - base), to - from, scale);
+            dropout_apply(y + r * stride + from, x + r * stride + from, words, from - base, to - from, threshold, scale);
     }
 }
 
@@ -185,14 +112,16 @@ static void spatial_dropout(const nn_call *c, int64_t n, int64_t end)
 {
     const int64_t P = c->dim[1], C = c->dim[2];
     const real scale = dropout_scale(c->scalar[0]);
-    real keep[SPATIAL_TILE + DROPOUT_CHUNK];
+    const uint32_t threshold = dropout_threshold(c->scalar[0]);
+    const philox_keys keys = philox_schedule(c->run->seed);
+    uint64_t words[SPATIAL_TILE / 2 + PHILOX_PAIRS + DROPOUT_BEHIND] = {0};
     for (; n < end; n++)
         for (int64_t from = 0; from < C; from += SPATIAL_TILE) {
-            const int64_t width = C - from < SPATIAL_TILE ? C - from : SPATIAL_TILE, e = n * C + from, lead = e % DROPOUT_CHUNK;
-            for (int64_t i = 0; i < lead + width; i += DROPOUT_CHUNK)
-                dropout_keep(keep + i, c, c->dim[3], e - lead + i);
+            const int64_t width = C - from < SPATIAL_TILE ? C - from : SPATIAL_TILE, e = n * C + from, lead = e % PHILOX_CHUNK;
+            for (int64_t i = 0; i < lead + width; i += PHILOX_CHUNK)
+                dropout_words(words + i / 2, c, &keys, c->dim[3], e - lead + i);
             for (int64_t at = n * P * C + from; at < (n + 1) * P * C; at += C)
-                dropout_apply((real *)c->arg[0] + at, (const real *)c->arg[1] + at, keep + lead, width, scale);
+                dropout_apply((real *)c->arg[0] + at, (const real *)c->arg[1] + at, words, lead, width, threshold, scale);
         }
 }
 #endif
@@ -201,7 +130,7 @@ static void spatial_dropout(const nn_call *c, int64_t n, int64_t end)
 #ifdef NN_PASS_DRIVER
 static void dropout(const nn_call *c)
 {
-    nn_drive_range(c, NN_OP_DROPOUT, c->dim[3] ? c->dim[1] : c->dim[0] * c->dim[1], 64);
+    nn_drive_range(c, NN_OP_DROPOUT, c->dim[3] ? c->dim[1] : c->dim[0] * c->dim[1], 128);
 }
 
 NN_DRIVE_ROWS(spatial_dropout, SPATIAL_DROPOUT)

@@ -4,6 +4,9 @@
  *   dense_bwd_data    dx (N, I) = dy (N, O) w^T
  *   dense_bwd_weight  dw (S, I, O): dw[s] = x[s]^T dy[s], x (N, I) and dy (N, O) cut into S equal groups of rows
  *
+ * An emulated accumulator, or another method of summation, is accumulate.h's.
+ * In the math modes bf16, bf16x3, bf16x6 operands are split into planes of bfloat16: bf16.h. The twin knows only f32's order.
+ *
  * Source: Goodfellow, Bengio, Courville 2016, algorithm 6.4. A matrix is pointer + row stride + column stride, so all
  * three are one routine (BLIS). Outputs alias no input.
  * Numerics: each output is one FMA chain over k ascending from +0; the bias is added once, last (numerics.md R1).
@@ -21,9 +24,82 @@ NN_OP_DRIVEN(dense_bwd_weight, DENSE_BWD_WEIGHT)
 #if NN_REAL_IS_DOUBLE
 #define REF_TABLE nn_reference_f64
 #else
+#include "../accumulate.h"
+#include "../bf16.h"
 #define REF_TABLE nn_reference_f32
 #endif
 extern nn_op_fn *const REF_TABLE[NN_OP_COUNT_];
+
+/* The sum of a product, conv.c's too: one fma chain or, in planes of bfloat16, blocks of 32 terms. */
+typedef struct ref_sum {
+    vreal chain;
+#if !NN_REAL_IS_DOUBLE
+    bf16_sum blocks;
+    nn_accumulation in;
+    float s, c; /* sum and correction in an emulated accumulator */
+    int emulated;
+#endif
+} ref_sum;
+
+static ref_sum ref_sum_of(int64_t planes)
+{
+#if NN_REAL_IS_DOUBLE
+    (void)planes;
+    return (ref_sum){0};
+#else
+    if (planes >> ACC_FLAG)
+        return (ref_sum){.emulated = 1, .in = acc_open(planes)};
+    return (ref_sum){.blocks.planes = (int)planes};
+#endif
+}
+
+#if !NN_REAL_IS_DOUBLE
+static void ref_accumulate(ref_sum *x, float a, float b)
+{
+    const nn_accumulation *in = &x->in;
+    if (in->method == NN_SUM_NAIVE) {
+        x->s = acc_fl(in, v_fma(a, b, x->s));
+        return;
+    }
+    const float p = acc_fl(in, a * b), y = acc_fl(in, p - x->c), s = x->s;
+    if (in->method == NN_SUM_KAHAN) {
+        x->s = acc_fl(in, s + y);
+        x->c = acc_fl(in, acc_fl(in, x->s - s) - y);
+        return;
+    }
+    const int larger = (s < 0 ? -s : s) >= (p < 0 ? -p : p);
+    x->s = acc_fl(in, s + p);
+    x->c = acc_fl(in, x->c + acc_fl(in, acc_fl(in, (larger ? s : p) - x->s) + (larger ? p : s)));
+}
+#endif
+
+static void ref_term(ref_sum *s, real a, real b)
+{
+#if !NN_REAL_IS_DOUBLE
+    if (s->emulated) {
+        ref_accumulate(s, a, b);
+        return;
+    }
+    if (s->blocks.planes) {
+        bf16_add(&s->blocks, a, b);
+        return;
+    }
+#endif
+    s->chain = v_fma(a, b, s->chain);
+}
+
+static real ref_total(ref_sum *s)
+{
+#if !NN_REAL_IS_DOUBLE
+    if (s->emulated)
+        return s->in.method == NN_SUM_NEUMAIER ? acc_fl(&s->in, s->s + s->c) : s->s;
+    if (s->blocks.planes) {
+        bf16_close(&s->blocks);
+        return s->blocks.c;
+    }
+#endif
+    return s->chain;
+}
 
 /* The epilogue of a product, conv.c's too: act, the opcode of an elementwise _fwd op or -1, applied in place. */
 static void ref_activate(const nn_call *c, real *y, int64_t count, int64_t act)
@@ -39,13 +115,14 @@ static void dense_fwd(const nn_call *c)
 {
     real *y = c->arg[0];
     const real *x = c->arg[1], *w = c->arg[2], *b = c->arg[3];
-    int64_t N = c->dim[0], I = c->dim[1], O = c->dim[2], act = c->dim[3];
+    int64_t N = c->dim[0], I = c->dim[1], O = c->dim[2], act = c->dim[3], planes = c->dim[4];
     for (int64_t n = 0; n < N; n++)
         for (int64_t o = 0; o < O; o++) {
-            vreal sum = 0;
+            ref_sum sum = ref_sum_of(planes);
             for (int64_t i = 0; i < I; i++)
-                sum = v_fma(x[n * I + i], w[i * O + o], sum);
-            y[n * O + o] = b ? sum + b[o] : sum;
+                ref_term(&sum, x[n * I + i], w[i * O + o]);
+            real y0 = ref_total(&sum);
+            y[n * O + o] = b ? y0 + b[o] : y0;
         }
     ref_activate(c, y, N * O, act);
 }
@@ -54,13 +131,13 @@ static void dense_bwd_data(const nn_call *c)
 {
     real *dx = c->arg[0];
     const real *dy = c->arg[1], *w = c->arg[2];
-    int64_t N = c->dim[0], I = c->dim[1], O = c->dim[2];
+    int64_t N = c->dim[0], I = c->dim[1], O = c->dim[2], planes = c->dim[3];
     for (int64_t n = 0; n < N; n++)
         for (int64_t i = 0; i < I; i++) {
-            vreal sum = 0;
+            ref_sum sum = ref_sum_of(planes);
             for (int64_t o = 0; o < O; o++)
-                sum = v_fma(dy[n * O + o], w[i * O + o], sum);
-            dx[n * I + i] = sum;
+                ref_term(&sum, dy[n * O + o], w[i * O + o]);
+            dx[n * I + i] = ref_total(&sum);
         }
 }
 
@@ -68,14 +145,14 @@ static void dense_bwd_weight(const nn_call *c)
 {
     real *dw = c->arg[0];
     const real *x = c->arg[1], *dy = c->arg[2];
-    int64_t N = c->dim[0], I = c->dim[1], O = c->dim[2], S = c->dim[3];
+    int64_t N = c->dim[0], I = c->dim[1], O = c->dim[2], S = c->dim[3], planes = c->dim[4];
     for (int64_t s = 0; s < S; s++)
         for (int64_t i = 0; i < I; i++)
             for (int64_t o = 0; o < O; o++) {
-                vreal sum = 0;
+                ref_sum sum = ref_sum_of(planes);
                 for (int64_t n = N / S * s; n < N / S * (s + 1); n++)
-                    sum = v_fma(x[n * I + i], dy[n * O + o], sum);
-                dw[(s * I + i) * O + o] = sum;
+                    ref_term(&sum, x[n * I + i], dy[n * O + o]);
+                dw[(s * I + i) * O + o] = ref_total(&sum);
             }
 }
 #endif
@@ -83,16 +160,19 @@ static void dense_bwd_weight(const nn_call *c)
 /* ---- KERNEL ---------------------------------------------------------------------------------------------------- */
 #ifdef NN_PASS_KERNEL
 #include "gemm_kernel.h"
+#if !NN_REAL_IS_DOUBLE
+#include "bf16_kernel.h"
+#include "accumulate_kernel.h"
+#endif
 #endif
 
 /* ---- DRIVER ---------------------------------------------------------------------------------------------------- */
 #ifdef NN_PASS_DRIVER
-/* This rank's part of a product: a band along the longer side of C, for what lies along the shorter one is packed by
- * every rank. */
-static void gemm_team(const nn_team *team, const nn_kernel_set *set, nn_gemm_args g, int64_t nbytes)
+/* This rank's part of a product. */
+static void gemm_team(const nn_team *team, const nn_kernel_set *set, const nn_bf16_set *bf16, nn_gemm_args g, int64_t nbytes)
 {
     int64_t begin, end;
-    int by_rows = g.m >= g.n || g.n < set->nr * team->size;
+    int by_rows = nn_gemm_by_rows(set, team->size, g.m, g.n);
     nn_team_split(team, by_rows ? g.m : g.n, by_rows ? 1 : set->nr, &begin, &end);
     if (begin == end)
         return;
@@ -106,24 +186,27 @@ static void gemm_team(const nn_team *team, const nn_kernel_set *set, nn_gemm_arg
         g.bias = g.bias ? (const char *)g.bias + begin * nbytes : NULL;
         g.n = end - begin;
     }
-    set->gemm(&g, team->scratch);
+    (g.planes >> 2 ? set->emulated : g.planes ? bf16->gemm : set->gemm)(&g, team->scratch);
 }
+
+/* Planes of bfloat16 that a call's math mode asks for. The twin is exact enough for all of them. */
+static int64_t gemm_planes(const nn_call *c, int32_t op) { return c->is_double ? 0 : c->dim[nn_planes_dim(op)]; }
 
 static void dense_fwd(const nn_call *c)
 {
     int64_t N = c->dim[0], I = c->dim[1], O = c->dim[2], act = c->dim[3];
     nn_gemm_args g = {.m = N, .n = O, .k = I, .a = c->arg[1], .rsa = I, .csa = 1, .b = c->arg[2], .rsb = O, .csb = 1,
                       .c = c->arg[0], .rsc = O, .bias = c->arg[3], .act = act < 0 ? NULL : c->set->range[act],
-                      .scalar = c->scalar};
-    gemm_team(c->team, c->set, g, c->is_double ? 8 : 4);
+                      .scalar = c->scalar, .planes = gemm_planes(c, NN_OP_DENSE_FWD)};
+    gemm_team(c->team, c->set, c->bf16, g, c->is_double ? 8 : 4);
 }
 
 static void dense_bwd_data(const nn_call *c)
 {
     int64_t N = c->dim[0], I = c->dim[1], O = c->dim[2];
     nn_gemm_args g = {.m = N, .n = I, .k = O, .a = c->arg[1], .rsa = O, .csa = 1, .b = c->arg[2], .rsb = 1, .csb = O,
-                      .c = c->arg[0], .rsc = I};
-    gemm_team(c->team, c->set, g, c->is_double ? 8 : 4);
+                      .c = c->arg[0], .rsc = I, .planes = gemm_planes(c, NN_OP_DENSE_BWD_DATA)};
+    gemm_team(c->team, c->set, c->bf16, g, c->is_double ? 8 : 4);
 }
 
 static void dense_bwd_weight(const nn_call *c)
@@ -132,8 +215,9 @@ static void dense_bwd_weight(const nn_call *c)
     for (int64_t s = 0; s < S; s++) {
         nn_gemm_args g = {.m = I, .n = O, .k = rows, .a = (char *)c->arg[1] + s * rows * I * nbytes, .rsa = 1, .csa = I,
                           .b = (char *)c->arg[2] + s * rows * O * nbytes, .rsb = O, .csb = 1,
-                          .c = (char *)c->arg[0] + s * I * O * nbytes, .rsc = O};
-        gemm_team(c->team, c->set, g, nbytes);
+                          .c = (char *)c->arg[0] + s * I * O * nbytes, .rsc = O,
+                          .planes = gemm_planes(c, NN_OP_DENSE_BWD_WEIGHT)};
+        gemm_team(c->team, c->set, c->bf16, g, nbytes);
     }
 }
 
@@ -146,7 +230,7 @@ typedef struct gemm_context {
 static void gemm_rank(const nn_team *team, void *context)
 {
     const gemm_context *x = context;
-    gemm_team(team, x->set, x->args, x->nbytes);
+    gemm_team(team, x->set, NULL, x->args, x->nbytes);
 }
 
 int32_t nn_gemm(const nn_kernels *kernels, int32_t real, int32_t threads, void *c, const void *a, const void *b,

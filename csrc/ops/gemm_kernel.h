@@ -20,17 +20,25 @@ enum { MR = 4, NV = 2 }; /* 16 registers, of which 3 x 3 would leave three and 4
 #endif
 enum {
     NR = NV * VW,
-    KC = 256,                                    /* a strip of A (KC x MR) lives in L1, panels of B stream past it */
-    NC = 512 * 4 / (int)sizeof(real) / NR * NR,  /* a block of B (KC x NC) is half a megabyte of L2 */
+    KC = 512 * 4 / (int)sizeof(real),            /* a strip of A (KC x MR) lives in L1, panels of B stream past it */
+    NC = 512 * 4 / (int)sizeof(real) / NR * NR,  /* a block of B (KC x NC) is a megabyte of L2 */
     A_WIDTH = (MR + VW - 1) / VW * VW,           /* a packed column of A */
+    GROUP = 16,                                  /* strips of A packed together */
+    RUN = 16,                                    /* k steps that are packed across all parts before the next ones */
     AHEAD = 8,                                   /* k steps that B is prefetched: 5 to 20 % of a product from L2 */
-    /* Swept only a few times, an operand is read in place. Measured: B in place is 5 to 16 % faster for the 10 strips of
-     * 128x784x256, A 4 to 10 % for 2 and 4 panels, but 8 % slower for the 8 of 784x128x256. */
+    UNROLL = 4,                                  /* k steps between sums of addresses, in tiles one vector wide */
+    /* Whom packing does not pay is read in place. Writing a packed copy to L2 costs 6 cycles a vector, so: rows of B for
+     * up to so many strips (128x784x512: 12 % faster than packed, 512x512x512: 5 %), rows of A always (256x256x256: 6 %),
+     * columns of A for a few panels, if a block spans little memory (128x784x128: 12 %, but 784x512x128 is 25 % faster
+     * packed). Rows so many bytes apart share a few sets of the L1 cache: columns ALIAS, or rows twice that, are packed. */
     SWEEPS_A = 4,
-    SWEEPS_B = 12,
-    ALIAS = 2048 /* rows so many bytes apart share a few sets of the L1 cache: never in place */
+    SWEEPS_B = 40,
+    SPAN_A = 1 << 19,
+    ALIAS = 2048,
+    SWEEPS_L1 = 20 /* strips for which panels that are turned are used up one by one (32x784x512 nt: 13 %) */
 };
-_Static_assert(sizeof(real) * KC * (NC + NR + A_WIDTH) <= NN_RANK_NBYTES, "packed panels must fit the scratch");
+enum { SCRATCH = KC * (NC + NR + GROUP * A_WIDTH) }; /* elements that packed panels take */
+_Static_assert(sizeof(real) * (SCRATCH + VW * NC) <= NN_RANK_NBYTES, "must fit the scratch");
 
 /* The compiler may not look through x: or it would keep a pointer per row, more than there are registers. */
 #define OPAQUE(x) __asm__("" : "+r"(x))
@@ -40,41 +48,75 @@ typedef struct operands {
     const real *a, *b;
     real *c;
     int64_t rsa, csa, rsb, rsc, k;
+    int64_t next; /* from c to the part of C that is prefetched meanwhile: no further than this rank writes */
     vmask tail; /* of the last vector of C's rows */
     int resume; /* start from C (later K blocks), else from +0 */
 } operands;
 
-/* One mr x (nv vectors) tile of C. by_rows: A is rows of memory (csa = 1), found from two pointers and 1, 3 and 5
- * strides by the scales 1, 2, 4 of an address; else columns (rsa = 1). */
+/* Where the elements of A for this k lie. By rows: 0 to 6 are found from `upper`, 7 to 13 from `lower`, by 1, 3 and 5 strides
+ * and the scales 1, 2, 4 of an address. */
+typedef struct a_walk {
+    const char *upper, *lower;
+    int64_t s1, s3, s5;
+} a_walk;
+
+V_INLINE void opaque_walk(const int mr, a_walk *a)
+{
+    OPAQUE(a->s1);
+    OPAQUE(a->s3);
+    OPAQUE(a->s5);
+    if (mr > 7)
+        OPAQUE(a->lower);
+}
+
+/* One k: acc[i][j] = a_i b_j + acc[i][j]. `at` bytes into A's rows. */
+V_INLINE void tile_step(const int mr, const int nv, const int by_rows, vreal (*acc)[NV], const a_walk *a, const int at,
+                        const real *b, int64_t ahead)
+{
+    const int64_t below[7] = {0, a->s1, 2 * a->s1, a->s3, 4 * a->s1, a->s5, 2 * a->s3};
+    vreal row[NV];
+    V_UNROLL for (int j = 0; j < nv; j++) {
+        row[j] = v_load(b + j * VW);
+        __builtin_prefetch(b + ahead + j * VW);
+    }
+    V_UNROLL for (int i = 0; i < mr; i++) {
+        const char *ai = by_rows ? (i < 7 ? a->upper : a->lower) + below[i % 7] + at : a->upper + i * (int)sizeof(real);
+        vreal v = v_set1(*(const real *)(const void *)ai);
+        V_UNROLL for (int j = 0; j < nv; j++)
+            acc[i][j] = v_fma(v, row[j], acc[i][j]);
+    }
+}
+
+/* One mr x (nv vectors) tile of C. by_rows: A is rows of memory (csa = 1), else columns (rsa = 1). */
 V_INLINE void tile(const int mr, const int nv, const int by_rows, const operands *o)
 {
     vreal acc[MR][NV];
-    const int64_t rsb = o->rsb, rsc = o->rsc, csa = by_rows ? 1 : o->csa;
+    const int64_t rsb = o->rsb, rsc = o->rsc;
     const vmask tail = o->tail;
     real *c = o->c;
     V_UNROLL for (int i = 0; i < mr; i++, c += rsc)
         V_UNROLL for (int j = 0; j < nv; j++)
             acc[i][j] = !o->resume ? v_zero() : j == nv - 1 ? v_load_m(c + j * VW, tail) : v_load(c + j * VW);
-    const real *a = o->a, *b = o->b;
-    int64_t s1 = by_rows ? o->rsa * (int64_t)sizeof(real) : 0, s3 = 3 * s1, s5 = 5 * s1, high = 7 * s1;
-    for (int64_t k = o->k; k > 0; k--, a += csa, b += rsb) {
-        vreal row[NV];
-        V_UNROLL for (int j = 0; j < nv; j++) {
-            row[j] = v_load(b + j * VW);
-            __builtin_prefetch(b + AHEAD * rsb + j * VW);
+    c = o->c + o->next;
+    V_UNROLL for (int i = 0; i < mr; i++, c += rsc)
+        V_UNROLL for (int j = 0; j < nv; j++)
+            __builtin_prefetch(c + j * VW, 1);
+    const real *b = o->b;
+    const int64_t size = sizeof(real), stride = o->rsa * size, step = (by_rows ? 1 : o->csa) * size;
+    a_walk a = {(const char *)o->a, (const char *)o->a + 7 * stride, stride, 3 * stride, 5 * stride};
+    int64_t k = o->k;
+    if (by_rows && nv == 1) /* else sums of addresses take as long as the FMAs */
+        for (; k >= UNROLL; k -= UNROLL) {
+            opaque_walk(mr, &a);
+            V_UNROLL for (int u = 0; u < UNROLL; u++, b += rsb)
+                tile_step(mr, nv, by_rows, acc, &a, u * (int)size, b, AHEAD * rsb);
+            a.upper += UNROLL * size;
+            a.lower += UNROLL * size;
         }
-        if (by_rows) {
-            OPAQUE(s1);
-            OPAQUE(s3);
-            OPAQUE(s5);
-        }
-        const int64_t below[7] = {0, s1, 2 * s1, s3, 4 * s1, s5, 2 * s3};
-        V_UNROLL for (int i = 0; i < mr; i++) {
-            const char *ai = (const char *)a + (i < 7 ? 0 : high) + below[i % 7];
-            vreal v = v_set1(by_rows ? *(const real *)(const void *)ai : a[i]);
-            V_UNROLL for (int j = 0; j < nv; j++)
-                acc[i][j] = v_fma(v, row[j], acc[i][j]);
-        }
+    for (; k > 0; k--, b += rsb, a.upper += step, a.lower += step) {
+        if (by_rows)
+            opaque_walk(mr, &a);
+        tile_step(mr, nv, by_rows, acc, &a, 0, b, AHEAD * rsb);
     }
     c = o->c;
     V_UNROLL for (int i = 0; i < mr; i++, c += rsc)
@@ -120,14 +162,20 @@ static void pack_turned(real *to, int64_t width, const real *from, int64_t rs, i
         row[q] = from + at_most(q, last) * rs;
     for (int64_t p = 0; p < k; p += VW, to += VW * width) {
         int64_t n = at_most(k - p, VW);
-        vmask m = v_tail(n);
         vreal block[VW];
-        V_UNROLL for (int q = 0; q < VW; q++)
-            block[q] = v_load_m(row[q] + p, m);
-        v_transpose(block);
-        V_UNROLL for (int q = 0; q < VW; q++)
+        if (n == VW) {
+            v_load_turned(block, row);
+        } else {
+            vmask m = v_tail(n);
+            V_UNROLL for (int q = 0; q < VW; q++)
+                block[q] = v_load_m(row[q], m);
+            v_transpose(block);
+        }
+        V_UNROLL for (int q = 0; q < VW; q++) {
             if (q < n)
                 v_store(to + q * width, block[q]);
+            row[q] += VW;
+        }
     }
 }
 
@@ -196,30 +244,67 @@ static void gemm_strip(operands o, int64_t mr, const b_block *b)
         int in_place = b->in_place && width == NR;
         o.b = in_place ? b->place + j : b->packed + j * o.k;
         o.rsb = in_place ? b->row_stride : nv * VW;
+        o.next = j + NR < b->nc ? NR : 0;
         o.tail = v_tail(width - (nv - 1) * VW);
         tiles[nv - 1][mr - 1][by_rows](&o);
     }
 }
 
+/* n rows or columns of an operand cut in `parts` of a multiple of grain: strips of A, panels of B. */
+typedef struct cut {
+    int64_t n, grain, parts;
+} cut;
+
+static int64_t cut_begin(const cut *x, int64_t part)
+{
+    return at_most(x->n, part_begin((x->n + x->grain - 1) / x->grain, x->parts, part) * x->grain);
+}
+
+/* Pack parts [begin, end), each `stride` behind the last one. What is contiguous across parts is read in runs through all
+ * of them: a prefetcher does not follow the pieces of one part. */
+static void pack_parts(real *to, int64_t stride, const real *from, int64_t rs, int64_t cs, const cut *x, int64_t begin,
+                       int64_t end, int64_t k)
+{
+    int64_t run = rs == 1 ? RUN : k;
+    for (int64_t p = 0; p < k; p += run)
+        for (int64_t s = begin; s < end; s++) {
+            int64_t i = cut_begin(x, s), n = cut_begin(x, s + 1) - i, width = (n + VW - 1) / VW * VW;
+            pack(to + (s - begin) * stride + p * width, from + i * rs + p * cs, rs, cs, n, at_most(run, k - p));
+        }
+}
+
+/* Whether the tiles read A where it lies. */
+static int a_reads_in_place(const nn_gemm_args *g, int64_t panels, int64_t kc)
+{
+    const int64_t size = sizeof(real);
+    if (g->rsa == 1)
+        return panels == 1 || (panels <= SWEEPS_A && g->csa * size % ALIAS && kc * g->csa * size <= SPAN_A);
+    return g->csa == 1 && (panels == 1 || g->rsa * size % (2 * ALIAS));
+}
+
 /* All of C in this K block times columns j0 to j0 + nc: packs what is worth it, sweeps strip by strip. */
 static void gemm_sweep(const nn_gemm_args *g, real *scratch, int64_t j0, int64_t nc, int64_t k0, int64_t kc)
 {
-    real *packed_a = scratch, *packed_b = scratch + KC * A_WIDTH;
-    int64_t strips = (g->m + MR - 1) / MR, panels = (nc + NR - 1) / NR, alias = ALIAS / (int64_t)sizeof(real);
-    int b_in_place = g->csb == 1 && strips <= SWEEPS_B && (strips == 1 || g->rsb % alias);
-    int a_in_place = (g->rsa == 1 && (panels == 1 || g->csa % alias)) || (g->csa == 1 && g->rsa % alias);
+    real *packed_a = scratch, *packed_b = scratch + KC * GROUP * A_WIDTH;
+    int64_t strips = (g->m + MR - 1) / MR, panels = (nc + NR - 1) / NR;
+    int b_in_place = g->csb == 1 && strips <= SWEEPS_B, a_in_place = a_reads_in_place(g, panels, kc);
     const real *b = (const real *)g->b + k0 * g->rsb + j0 * g->csb;
-    for (int64_t j = b_in_place ? nc / NR * NR : 0; j < nc; j += NR)
-        pack(packed_b + j * kc, b + j * g->csb, g->csb, g->rsb, at_most(nc - j, NR), kc);
+    int64_t placed = b_in_place ? nc / NR : 0;
+    int64_t group = g->rsa == 1 ? GROUP : 1;
+    cut rows = {g->m, 1, strips}, columns = {nc, NR, panels};
+    const real *a = (const real *)g->a + k0 * g->csa;
+    pack_parts(packed_b + placed * NR * kc, NR * kc, b, g->csb, g->rsb, &columns, placed, panels, kc);
     b_block block = {b, packed_b, nc, g->rsb, b_in_place};
     for (int64_t s = 0; s < strips; s++) {
-        int64_t i0 = part_begin(g->m, strips, s), mr = part_begin(g->m, strips, s + 1) - i0;
-        operands o = {.a = (const real *)g->a + i0 * g->rsa + k0 * g->csa, .rsa = g->rsa, .csa = g->csa,
+        int64_t i0 = cut_begin(&rows, s), mr = cut_begin(&rows, s + 1) - i0;
+        operands o = {.a = a + i0 * g->rsa, .rsa = g->rsa, .csa = g->csa,
                       .c = (real *)g->c + i0 * g->rsc + j0, .rsc = g->rsc, .k = kc, .resume = k0 > 0};
-        if (!a_in_place || panels > SWEEPS_A) {
-            o.csa = pack(packed_a, o.a, g->rsa, g->csa, mr, kc);
+        if (!a_in_place) {
+            if (s % group == 0)
+                pack_parts(packed_a, KC * A_WIDTH, a, g->rsa, g->csa, &rows, s, at_most(s + group, strips), kc);
+            o.csa = (mr + VW - 1) / VW * VW;
             o.rsa = 1;
-            o.a = packed_a;
+            o.a = packed_a + s % group * KC * A_WIDTH;
         }
         gemm_strip(o, mr, &block);
         if (k0 + kc == g->k && (g->bias || g->act))
@@ -227,13 +312,46 @@ static void gemm_sweep(const nn_gemm_args *g, real *scratch, int64_t j0, int64_t
     }
 }
 
-static void gemm_block(const nn_gemm_args *g, void *scratch)
+static void gemm_wide(const nn_gemm_args *g, real *scratch)
 {
     /* K = 0 still runs once: the empty sum is +0. */
     int64_t blocks = g->k > 0 ? (g->k + KC - 1) / KC : 1;
-    for (int64_t j0 = 0; j0 < g->n; j0 += NC)
+    /* Panels that are turned for a few strips are used up one by one, while they are in L1. */
+    int64_t width = g->csb != 1 && g->m <= SWEEPS_L1 * MR && g->k >= KC ? NR : NC;
+    for (int64_t j0 = 0; j0 < g->n; j0 += width)
         for (int64_t s = 0; s < blocks; s++) {
             int64_t k0 = part_begin(g->k, blocks, s);
-            gemm_sweep(g, scratch, j0, at_most(g->n - j0, NC), k0, part_begin(g->k, blocks, s + 1) - k0);
+            gemm_sweep(g, scratch, j0, at_most(g->n - j0, width), k0, part_begin(g->k, blocks, s + 1) - k0);
         }
+}
+
+/* Fewer columns than a vector has lanes, and A's columns contiguous: the rows of C go to the lanes, C^T = B^T A^T, and
+ * are turned at the end. */
+static void gemm_narrow(const nn_gemm_args *g, real *scratch)
+{
+    real *turned = scratch + SCRATCH;
+    for (int64_t i0 = 0; i0 < g->m; i0 += NC) {
+        nn_gemm_args t = {.m = g->n, .n = at_most(g->m - i0, NC), .k = g->k, .a = g->b, .rsa = g->csb, .csa = g->rsb,
+                          .b = (const real *)g->a + i0, .rsb = g->csa, .csb = 1, .c = turned, .rsc = NC};
+        gemm_wide(&t, scratch);
+        for (int64_t i = 0; i < t.n; i += VW) {
+            int64_t rows = at_most(t.n - i, VW);
+            vreal block[VW];
+            for (int64_t j = 0; j < VW; j++)
+                block[j] = j < g->n ? v_load_m(turned + j * NC + i, v_tail(rows)) : v_zero();
+            v_transpose(block);
+            for (int64_t q = 0; q < rows; q++)
+                v_store_m((real *)g->c + (i0 + i + q) * g->rsc, v_tail(g->n), block[q]);
+        }
+        if (g->bias || g->act)
+            epilogue(g, i0, t.n, 0, g->n);
+    }
+}
+
+static void gemm_block(const nn_gemm_args *g, void *scratch)
+{
+    if (g->n < VW && g->m >= NR && g->rsa == 1)
+        gemm_narrow(g, scratch);
+    else
+        gemm_wide(g, scratch);
 }

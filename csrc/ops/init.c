@@ -21,33 +21,30 @@ NN_OP_HOST(init_normal, INIT_NORMAL)
 
 /* ---- DRIVER ---------------------------------------------------------------------------------------------------- */
 #ifdef NN_PASS_DRIVER
-/* The two uniforms of elements 2 pair and 2 pair + 1. */
-static void init_draw(const nn_call *c, int64_t pair, double u[2])
-{
-    uint32_t word[4];
-    uint64_t index = (uint64_t)c->dim[1] + ((uint64_t)pair >> 32 << 32);
-    philox_block(word, c->run->seed, NN_STREAM_INIT, index, (uint32_t)pair);
-    u[0] = uniform53(word[0], word[1]);
-    u[1] = uniform53(word[2], word[3]);
-}
+static uint64_t init_index(const nn_call *c, int64_t i) { return (uint64_t)c->dim[1] + ((uint64_t)(i / 2) >> 32 << 32); }
 
-static void init_store(const nn_call *c, int64_t i, double value)
+/* Elements [i, i + n) := value. */
+static void init_store(const nn_call *c, int64_t i, int64_t n, const double *value)
 {
     if (c->is_double)
-        ((double *)c->arg[0])[i] = (double)(float)value;
+        for (int64_t j = 0; j < n; j++)
+            ((double *)c->arg[0])[i + j] = (double)(float)value[j];
     else
-        ((float *)c->arg[0])[i] = (float)value;
+        for (int64_t j = 0; j < n; j++)
+            ((float *)c->arg[0])[i + j] = (float)value[j];
 }
 
+/* Elements go by NN_NORMALS, two from each Philox block; a share begins at a multiple of 256. */
 static void init_uniform(const nn_call *c)
 {
     int64_t begin, end;
-    nn_team_split(c->team, c->dim[0], 256, &begin, &end); /* even, so no pair is split */
-    for (int64_t i = begin; i < end; i += 2) {
-        double u[2];
-        init_draw(c, i / 2, u);
-        for (int64_t j = 0; j < 2 && i + j < end; j++)
-            init_store(c, i + j, c->scalar[0] * (2 * u[j] - 1));
+    nn_team_split(c->team, c->dim[0], 256, &begin, &end);
+    for (int64_t i = begin; i < end; i += NN_NORMALS) {
+        double u[NN_NORMALS];
+        c->math->uniforms(u, c->run->seed, NN_STREAM_INIT, init_index(c, i), (uint32_t)(i / 2));
+        for (int j = 0; j < NN_NORMALS; j++)
+            u[j] = c->scalar[0] * (2 * u[j] - 1);
+        init_store(c, i, end - i < NN_NORMALS ? end - i : NN_NORMALS, u);
     }
 }
 
@@ -55,13 +52,10 @@ static void init_normal(const nn_call *c)
 {
     int64_t begin, end;
     nn_team_split(c->team, c->dim[0], 256, &begin, &end);
-    for (int64_t i = begin; i < end; i += 2) {
-        double u[2];
-        init_draw(c, i / 2, u);
-        double radius = c->scalar[0] * __builtin_sqrt(-2 * c->math->log(u[0])), angle = 0x1.921fb54442d18p2 * u[1];
-        init_store(c, i, radius * c->math->cos(angle));
-        if (i + 1 < end)
-            init_store(c, i + 1, radius * c->math->sin(angle));
+    for (int64_t i = begin; i < end; i += NN_NORMALS) {
+        double z[NN_NORMALS];
+        c->math->normals(z, c->scalar[0], c->run->seed, NN_STREAM_INIT, init_index(c, i), (uint32_t)(i / 2));
+        init_store(c, i, end - i < NN_NORMALS ? end - i : NN_NORMALS, z);
     }
 }
 #endif

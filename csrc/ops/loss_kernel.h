@@ -3,10 +3,32 @@
 /* dz = scale e / s. k = s, scale */
 V_INLINE vreal xent_dz(vreal e, const vreal *k) { return v_mul(k[1], v_div(e, k[0])); }
 
+static void xent_block(const nn_call *c, int64_t i, int64_t C, vreal scale)
+{
+    vreal d[BLOCK_COLUMNS], e[BLOCK_COLUMNS], zt = v_zero();
+    real label[VW];
+    for (int l = 0; l < VW; l++)
+        label[l] = (real)((const int32_t *)c->arg[3])[i + l];
+    const vreal t = v_load(label);
+    block_load(d, (const real *)c->arg[2] + i * C, C);
+    block_shift(d, C);
+    const vreal sum = block_exp(e, d, C);
+    for (int64_t j = 0; j < C; j++) {
+        const vmask own = v_eq(t, v_set1((real)j));
+        const vreal p = v_div(e[j], sum);
+        zt = v_select(own, d[j], zt);
+        e[j] = v_mul(scale, v_select(own, v_sub(p, v_set1(1)), p));
+    }
+    block_store((real *)c->arg[1] + i * C, e, C);
+    v_store((real *)c->arg[0] + i, v_sub(v_log(sum), zt));
+}
+
 static void softmax_xent(const nn_call *c, int64_t i, int64_t end)
 {
     const int64_t C = c->dim[1];
     const real scale = (real)c->scalar[0];
+    for (; block_fits(C) && i + VW <= end; i += VW)
+        xent_block(c, i, C, v_set1(scale));
     for (; i < end; i++) {
         real *dz = (real *)c->arg[1] + i * C;
         const real *z = (const real *)c->arg[2] + i * C;
@@ -25,7 +47,8 @@ static void softmax_xent(const nn_call *c, int64_t i, int64_t end)
 V_INLINE vreal soft_term(const row_pass *p, int64_t j, vmask m, int full, vreal lanes)
 {
     vreal t = row_load(p->b + j, m, full), d = v_sub(row_load(p->a + j, m, full), p->k[0]);
-    return v_select(v_eq(t, v_zero()), lanes, v_fma(t, d, lanes));
+    const vmask none = v_eq(t, v_zero()); /* d may be infinite there, and 0 inf is an invalid operation */
+    return v_select(none, lanes, v_fma(t, v_select(none, v_zero(), d), lanes));
 }
 
 /* dz = scale (all e / s - t). k = s, scale, all */

@@ -94,24 +94,23 @@ static void top_k(const nn_call *c)
 
 /* ---- KERNEL ---------------------------------------------------------------------------------------------------- */
 #ifdef NN_PASS_KERNEL
-/* VW rows at once, a row to a lane, their columns turned into vectors 16 at a time: no branch that the data decide.
- * n <= VW rows; best (the index, exact in float below 2^24 classes) and top (its value) for VW lanes. */
+/* VW rows at once, a row to a lane: no branch that the data decide. n <= VW rows, those missing are taken for the first;
+ * best (the index, exact in float below 2^24 classes) and top (its value) for VW lanes. */
 static void argmax_block(real *best, real *top, const real *z, int64_t n, int64_t classes)
 {
-    real turned[16 * VW] = {0};
     vreal index = v_zero(), value = v_zero();
-    for (int64_t j = 0; j < classes; j += 16) {
-        int64_t columns = classes - j < 16 ? classes - j : 16;
-        for (int64_t l = 0; l < n; l++)
-            for (int64_t k = 0; k < columns; k++)
-                turned[k * VW + l] = z[l * classes + j + k];
-        if (j == 0)
-            value = v_load(turned);
-        for (int64_t k = 0; k < columns; k++) {
-            vreal v = v_load(turned + k * VW);
-            vmask take = m_and(m_not(v_le(v, value)), v_eq(value, value));
-            index = v_select(take, v_set1((real)(j + k)), index);
-            value = v_select(take, v, value);
+    for (int64_t from = 0; from < classes; from += VW) {
+        const vmask m = v_tail(classes - from < VW ? classes - from : VW);
+        vreal column[VW];
+        V_UNROLL for (int l = 0; l < VW; l++)
+            column[l] = v_load_m(z + (l < n ? l : 0) * classes + from, m);
+        v_transpose(column);
+        if (from == 0)
+            value = column[0];
+        for (int64_t k = 0; k < VW && from + k < classes; k++) {
+            const vmask take = m_and(m_not(v_le(column[k], value)), v_eq(value, value));
+            index = v_select(take, v_set1((real)(from + k)), index);
+            value = v_select(take, column[k], value);
         }
     }
     v_store(best, index);
@@ -201,7 +200,15 @@ static void top_k(const nn_call *c, int64_t i, int64_t end)
 /* ---- DRIVER ---------------------------------------------------------------------------------------------------- */
 #ifdef NN_PASS_DRIVER
 NN_DRIVE_ROWS(argmax, ARGMAX)
-NN_DRIVE_ELEMENTS(check_finite, CHECK_FINITE)
+
+/* A few elements, as one loss, are not worth a barrier: rank 0 made them. */
+static void check_finite(const nn_call *c)
+{
+    if (c->dim[0] > NN_CHUNK)
+        nn_drive_range(c, NN_OP_CHECK_FINITE, c->dim[0], NN_GRAIN);
+    else if (c->team->rank == 0)
+        c->set->range[NN_OP_CHECK_FINITE](c, 0, c->dim[0]);
+}
 
 static void metrics(const nn_call *c)
 {

@@ -23,11 +23,12 @@ static void standardise(const nn_call *c, int64_t r, int64_t end)
 /* Elements [e, end) of a sample of row r: uniform in [0, full). */
 static void erase_draw(const nn_call *c, int64_t r, real *y, int64_t e, int64_t end)
 {
-    uint64_t words[DROPOUT_CHUNK / 2];
-    for (int64_t base = e - e % DROPOUT_CHUNK; base < end; base += DROPOUT_CHUNK) {
-        dropout_words(words, c->run->seed, augment_stream(AUGMENT_FILL), augment_index(c, r), (uint32_t)(base / 4));
-        for (int64_t l = base < e ? e - base : 0; l < DROPOUT_CHUNK && base + l < end; l++)
-            y[base + l] = (real)((uint32_t)(words[l / 2] >> 32 * (l % 2)) >> 8) * (real)0x1p-24 * (real)c->scalar[4];
+    const philox_keys keys = philox_schedule(c->run->seed);
+    uint64_t words[PHILOX_PAIRS];
+    for (int64_t base = e - e % PHILOX_CHUNK; base < end; base += PHILOX_CHUNK) {
+        philox_words(words, &keys, augment_stream(AUGMENT_FILL), augment_index(c, r), (uint32_t)(base / 4));
+        for (int64_t l = base < e ? e - base : 0; l < PHILOX_CHUNK && base + l < end; l++)
+            y[base + l] = (real)(philox_word(words, l) >> 8) * (real)0x1p-24 * (real)c->scalar[4];
     }
 }
 
@@ -90,22 +91,35 @@ static void cutmix(const nn_call *c, int64_t r, int64_t end)
 }
 
 #if NN_REAL_IS_DOUBLE
-/* Numbers N(0, 1) from the 16 Philox blocks from `block`, a multiple of 16, on: two a block (init.c). */
-static void fill_normals(double out[NN_NORMALS], uint64_t seed, uint32_t stream, uint64_t index, uint32_t block)
+/* Numbers uniform in (0, 1) from the 32 Philox blocks from `block`, a multiple of 32, on: two a block (init.c). */
+_Static_assert(NN_NORMALS == (int)PHILOX_PAIRS, "two numbers a block");
+
+static void fill_uniforms(double out[NN_NORMALS], uint64_t seed, uint32_t stream, uint64_t index, uint32_t block)
 {
-    uint64_t words[DROPOUT_CHUNK / 2];
-    double u[16], v[16], even[16], odd[16];
-    dropout_words(words, seed, stream, index, block);
-    for (int i = 0; i < 16; i++) { /* a pair of words stands with its first in the low half */
-        u[i] = uniform53((uint32_t)words[2 * i], (uint32_t)(words[2 * i] >> 32));
-        v[i] = uniform53((uint32_t)words[2 * i + 1], (uint32_t)(words[2 * i + 1] >> 32));
+    const philox_keys keys = philox_schedule(seed);
+    uint64_t words[PHILOX_PAIRS];
+    philox_words(words, &keys, stream, index, block);
+    philox_uniform(out, words);
+}
+
+/* As many numbers N(0, 1) times a deviation, by Box and Muller: radius and angle from a block's two uniforms. */
+static void fill_normals(double out[NN_NORMALS], double deviation, uint64_t seed, uint32_t stream, uint64_t index,
+                         uint32_t block)
+{
+    enum { PAIRS = NN_NORMALS / 2 };
+    double u[PAIRS], v[PAIRS], even[PAIRS], odd[PAIRS];
+    fill_uniforms(out, seed, stream, index, block);
+    for (int i = 0; i < PAIRS; i++) {
+        u[i] = out[2 * i];
+        v[i] = out[2 * i + 1];
     }
-    for (int i = 0; i < 16; i += VW) {
-        vreal radius = v_sqrt(v_mul(v_set1(-2), v_log(v_load(u + i)))), angle = v_mul(v_set1(0x1.921fb54442d18p2), v_load(v + i));
+    for (int i = 0; i < PAIRS; i += VW) {
+        vreal radius = v_mul(v_set1(deviation), v_sqrt(v_mul(v_set1(-2), v_log(v_load(u + i)))));
+        vreal angle = v_mul(v_set1(0x1.921fb54442d18p2), v_load(v + i));
         v_store(even + i, v_mul(radius, v_cos(angle)));
         v_store(odd + i, v_mul(radius, v_sin(angle)));
     }
-    for (int i = 0; i < 16; i++) {
+    for (int i = 0; i < PAIRS; i++) {
         out[2 * i] = even[i];
         out[2 * i + 1] = odd[i];
     }

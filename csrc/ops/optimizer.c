@@ -311,7 +311,7 @@ static void adam(const nn_call *c)
     const double scalar[] = {k.beta1, k.one_beta1, k.beta2, k.one_beta2, k.a, k.b, k.eps, k.rate_decay};
     nn_call own = *c;
     own.scalar = scalar;
-    nn_drive_range(&own, NN_OP_ADAM, c->dim[0], 256);
+    nn_drive_range(&own, NN_OP_ADAM, c->dim[0], NN_GRAIN);
 }
 
 static void increment(const nn_call *c)

@@ -37,7 +37,7 @@ V_INLINE void max_with_nan(const pool_window *w, int64_t rows, int64_t columns, 
 {
     for (int64_t r = 0; r < rows; r++)
         for (int64_t s = 0; s < columns; s++) {
-            vreal v = c_load(w->image + r * w->row + s * w->C, k);
+            vreal v = tap_load(w->image + r * w->row + s * w->C, k);
             vmask more = m_and(m_not(v_le(v, *best)), v_eq(*best, *best));
             *best = v_select(more, v, *best);
             *taps = vi_select(more, vi_set1((lane_int)(w->tap + r * w->S + s)), *taps);
@@ -48,21 +48,21 @@ V_INLINE void max_with_nan(const pool_window *w, int64_t rows, int64_t columns, 
  * tap and one look at the end, where looking at each tap would take three operations. */
 V_INLINE void max_window(const pool_data *d, const pool_window *w, int64_t rows, int64_t columns, channels k)
 {
-    vreal best = c_load(w->image, k), sum = best;
+    vreal best = tap_load(w->image, k), sum = best;
     const vint start = vi_set1((lane_int)w->tap);
     vint taps = start;
     for (int64_t r = 0; r < rows; r++)
         for (int64_t s = 0; s < columns; s++) {
             if (r + s == 0)
                 continue;
-            vreal v = c_load(w->image + r * w->row + s * w->C, k);
+            vreal v = tap_load(w->image + r * w->row + s * w->C, k);
             vmask more = v_gt(v, best);
             best = v_select(more, v, best);
             taps = vi_select(more, vi_set1((lane_int)(w->tap + r * w->S + s)), taps);
             sum = v_add(sum, v);
         }
     if (m_any(v_isnan(sum))) {
-        best = c_load(w->image, k);
+        best = tap_load(w->image, k);
         taps = start;
         max_with_nan(w, rows, columns, k, &best, &taps);
     }
@@ -75,15 +75,16 @@ V_INLINE void max_window_back(const pool_data *d, const pool_window *w, int64_t 
     const vreal dy = v_add(v_zero(), c_load((const real *)d->arg[1] + w->y, k)), index = index_load(d, w->y, k);
     for (int64_t r = 0; r < rows; r++)
         for (int64_t s = 0; s < columns; s++)
-            c_store(w->image + r * w->row + s * w->C, k,
-                    v_select(v_eq(index, v_set1((real)(w->tap + r * w->S + s))), dy, v_zero()));
+            tap_store(w->image + r * w->row + s * w->C, k,
+                      v_select(v_eq(index, v_set1((real)(w->tap + r * w->S + s))), dy, v_zero()));
 }
 
 V_INLINE vreal max_cover(const pool_data *d, vreal sum, int64_t y, int64_t tap, vreal scale, channels k)
 {
     const vreal dy = c_load((const real *)d->arg[1] + y, k);
     (void)scale;
-    return v_select(v_eq(index_load(d, y, k), v_set1((real)tap)), v_add(sum, dy), sum);
+    /* -0 changes no sum, and a dy that goes elsewhere cannot overflow here */
+    return v_add(sum, v_select(v_eq(index_load(d, y, k), v_set1((real)tap)), dy, v_neg(v_zero())));
 }
 
 static void max_pool_fwd(const nn_call *c, int64_t t, int64_t end)
@@ -114,11 +115,11 @@ static void max_pool_bwd(const nn_call *c, int64_t t, int64_t end)
 
 V_INLINE vreal window_sum(const pool_window *w, int64_t rows, int64_t columns, channels k)
 {
-    vreal sum = c_load(w->image, k);
+    vreal sum = tap_load(w->image, k);
     for (int64_t r = 0; r < rows; r++)
         for (int64_t s = 0; s < columns; s++)
             if (r + s)
-                sum = v_add(sum, c_load(w->image + r * w->row + s * w->C, k));
+                sum = v_add(sum, tap_load(w->image + r * w->row + s * w->C, k));
     return sum;
 }
 
@@ -126,7 +127,7 @@ V_INLINE void window_fill(const pool_window *w, int64_t rows, int64_t columns, c
 {
     for (int64_t r = 0; r < rows; r++)
         for (int64_t s = 0; s < columns; s++)
-            c_store(w->image + r * w->row + s * w->C, k, v);
+            tap_store(w->image + r * w->row + s * w->C, k, v);
 }
 
 V_INLINE vreal share(int64_t n) { return v_set1((real)(1.0 / (double)n)); }
@@ -172,7 +173,7 @@ V_INLINE void l2_window(const pool_data *d, const pool_window *w, int64_t rows, 
     vreal sum = v_zero();
     for (int64_t r = 0; r < rows; r++)
         for (int64_t s = 0; s < columns; s++) {
-            vreal v = c_load(w->image + r * w->row + s * w->C, k);
+            vreal v = tap_load(w->image + r * w->row + s * w->C, k);
             sum = v_fma(v, v, sum);
         }
     c_store((real *)d->arg[0] + w->y, k, v_sqrt(sum));
@@ -182,7 +183,8 @@ V_INLINE void l2_window(const pool_data *d, const pool_window *w, int64_t rows, 
 V_INLINE vreal l2_ratio(const pool_data *d, int64_t y, channels k)
 {
     const vreal dy = c_load((const real *)d->arg[1] + y, k), root = c_load((const real *)d->arg[3] + y, k);
-    return v_select(v_eq(root, v_zero()), v_zero(), v_div(dy, root));
+    const vmask none = v_eq(root, v_zero()); /* also the lanes behind the last channel: 0 / 0 would raise a flag */
+    return v_select(none, v_zero(), v_div(dy, v_select(none, v_set1(1), root)));
 }
 
 V_INLINE void l2_window_back(const pool_data *d, const pool_window *w, int64_t rows, int64_t columns, channels k)
@@ -192,7 +194,7 @@ V_INLINE void l2_window_back(const pool_data *d, const pool_window *w, int64_t r
     for (int64_t r = 0; r < rows; r++)
         for (int64_t s = 0; s < columns; s++) {
             const int64_t at = r * w->row + s * w->C;
-            c_store(w->image + at, k, v_mul(ratio, c_load(x + at, k)));
+            tap_store(w->image + at, k, v_mul(ratio, tap_load(x + at, k)));
         }
 }
 

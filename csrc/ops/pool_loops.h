@@ -3,11 +3,14 @@
  * A block of channels is a vector, the last one masked. What happens to it is a constant function inlined into the loops;
  * the loops over taps are compiled for windows of 2 x 2, of 3 x 3, and for any size (gcc unrolls the first two). */
 
-/* Channels [j, j + n) of a pixel: n = VW and full, or the masked tail. */
+#include "pool_side.h"
+
+/* Channels [j, j + n) of a pixel: n = VW and full, or the masked tail. With `side`: all channels of windows side by side. */
 typedef struct channels {
     int64_t j, n;
     vmask m;
     int full;
+    const pool_side *side;
 } channels;
 
 /* The call's arguments where the compiler knows that no store changes them, and whether indices are bytes: each kernel
@@ -37,6 +40,16 @@ V_INLINE int64_t span_size(pool_span s) { return s.end - s.begin; }
 V_INLINE vreal c_load(const real *p, channels k) { return row_load(p + k.j, k.m, k.full); }
 V_INLINE void c_store(real *p, channels k, vreal v) { row_store(p + k.j, k.m, k.full, v); }
 
+/* The same for a tap, p its first window's in the image. */
+V_INLINE vreal tap_load(const real *p, channels k) { return k.side ? side_load(k.side, p) : c_load(p, k); }
+V_INLINE void tap_store(real *p, channels k, vreal v)
+{
+    if (k.side)
+        side_store(k.side, p, v);
+    else
+        c_store(p, k, v);
+}
+
 /* y = 0 over n elements. */
 static void pool_zero(real *y, int64_t n)
 {
@@ -49,15 +62,22 @@ static void pool_zero(real *y, int64_t n)
 
 /* `count` windows side by side, `step` elements apart, that see equally many rows and columns. */
 V_INLINE void window_row(const pool_data *d, pool_window w, int64_t rows, int64_t columns, int64_t count, int64_t step,
-                         window_fn *f)
+                         const pool_side *side, window_fn *f)
 {
     const vmask all = v_tail(VW), tail = v_tail(w.C % VW);
+#if defined(V_PICKS)
+    const int64_t n = side->windows;
+    for (; n > 1 && count >= n; count -= n, w.image += n * step, w.y += n * w.C)
+        f(d, &w, rows, columns, (channels){0, n * w.C, v_tail(n * w.C), 0, side});
+#else
+    (void)side;
+#endif
     for (; count > 0; count--, w.image += step, w.y += w.C) {
         int64_t j = 0;
         for (; j + VW <= w.C; j += VW)
-            f(d, &w, rows, columns, (channels){j, VW, all, 1});
+            f(d, &w, rows, columns, (channels){j, VW, all, 1, NULL});
         if (j < w.C)
-            f(d, &w, rows, columns, (channels){j, w.C - j, tail, 0});
+            f(d, &w, rows, columns, (channels){j, w.C - j, tail, 0, NULL});
     }
 }
 
@@ -75,6 +95,7 @@ V_INLINE void each_window(const pool_data *d, const pool *g, real *x, int64_t t,
 {
     const int64_t row = g->W * g->C, first = (g->pw + g->sw - 1) / g->sw, room = g->W + g->pw - g->S;
     const int64_t last = room < 0 ? 0 : room / g->sw + 1 < g->Q ? room / g->sw + 1 : g->Q;
+    const pool_side side = pool_side_of(g->C, g->sw * g->C);
     for (; t < end; t++) {
         const int64_t p = t % g->P;
         real *image = x + t / g->P * g->H * row;
@@ -87,11 +108,11 @@ V_INLINE void each_window(const pool_data *d, const pool *g, real *x, int64_t t,
                                    (t * g->Q + q) * g->C};
             const int64_t rows = span_size(h), columns = span_size(v), step = g->sw * g->C;
             if (rows == 2 && columns == 2)
-                window_row(d, w, 2, 2, count, step, f);
+                window_row(d, w, 2, 2, count, step, &side, f);
             else if (rows == 3 && columns == 3)
-                window_row(d, w, 3, 3, count, step, f);
+                window_row(d, w, 3, 3, count, step, &side, f);
             else
-                window_row(d, w, rows, columns, count, step, f);
+                window_row(d, w, rows, columns, count, step, &side, f);
             /* Without gaps between windows only the last one may have one. */
             for (int64_t i = g->sw > g->S ? q : q + count - 1; fill && i < q + count; i++) {
                 const int64_t right = pool_covers(i, g->sw, g->pw, g->S, g->W).end;
@@ -164,9 +185,9 @@ V_INLINE void cover_run(const pool_data *d, const pool *g, real *dx, const real 
     for (; count > 0; count--, dx += step, x += x ? step : 0, o.y += C) {
         int64_t j = 0;
         for (; j + VW <= C; j += VW)
-            cover_channels(d, g, dx, x, &o, rows, columns, few ? scale : NULL, (channels){j, VW, all, 1}, f, scaled);
+            cover_channels(d, g, dx, x, &o, rows, columns, few ? scale : NULL, (channels){j, VW, all, 1, NULL}, f, scaled);
         if (j < C)
-            cover_channels(d, g, dx, x, &o, rows, columns, few ? scale : NULL, (channels){j, C - j, tail, 0}, f, scaled);
+            cover_channels(d, g, dx, x, &o, rows, columns, few ? scale : NULL, (channels){j, C - j, tail, 0, NULL}, f, scaled);
     }
 }
 

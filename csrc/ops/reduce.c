@@ -180,6 +180,23 @@ V_INLINE real sum_chunk(const real *x, int64_t n, vreal (*add)(vreal, vreal))
     return s16_total(&s);
 }
 
+/* Whole chunks at a time: one alone would wait for its additions, each of which needs the one before. */
+enum { SUM_CHAINS = V_BLOCKS < 4 ? 4 / V_BLOCKS : 1 };
+
+/* Sums of SUM_CHAINS whole chunks side by side, as sum_chunk. */
+V_INLINE void sum_whole_chunks(real *sum, const real *x, vreal (*add)(vreal, vreal))
+{
+    vsum16 s[SUM_CHAINS];
+    for (int q = 0; q < SUM_CHAINS; q++)
+        s[q] = s16_zero();
+    for (int64_t i = 0; i < SUM_CHUNK; i += 16)
+        for (int q = 0; q < SUM_CHAINS; q++)
+            for (int b = 0; b < V_BLOCKS; b++)
+                s[q].v[b] = add(s[q].v[b], v_load(x + q * SUM_CHUNK + i + b * VW));
+    for (int q = 0; q < SUM_CHAINS; q++)
+        sum[q] = s16_total(&s[q]);
+}
+
 /* Chunks [begin, end), counted through all shards, each to its place in the team's shared memory. */
 V_INLINE void sum_chunks(const nn_call *c, int64_t shards, int64_t t, int64_t end, vreal (*add)(vreal, vreal))
 {
@@ -189,7 +206,15 @@ V_INLINE void sum_chunks(const nn_call *c, int64_t shards, int64_t t, int64_t en
     for (; t < end; t++) {
         int64_t i = t % chunks * SUM_CHUNK;
         const real *x = (const real *)c->arg[1] + t / chunks * n + i;
-        partial[t % places] = sum_chunk(x, n - i < SUM_CHUNK ? n - i : SUM_CHUNK, add);
+        if (t + SUM_CHAINS > end || n - i < SUM_CHAINS * SUM_CHUNK) {
+            partial[t % places] = sum_chunk(x, n - i < SUM_CHUNK ? n - i : SUM_CHUNK, add);
+            continue;
+        }
+        real sum[SUM_CHAINS];
+        sum_whole_chunks(sum, x, add);
+        for (int q = 0; q < SUM_CHAINS; q++)
+            partial[(t + q) % places] = sum[q];
+        t += SUM_CHAINS - 1;
     }
 }
 
@@ -230,7 +255,7 @@ static void tree_sum(const nn_call *c, int64_t i, int64_t end)
 
 /* ---- DRIVER ---------------------------------------------------------------------------------------------------- */
 #ifdef NN_PASS_DRIVER
-static void sum_rows(const nn_call *c) { nn_drive_range(c, NN_OP_SUM_ROWS, c->dim[1], 16); }
+static void sum_rows(const nn_call *c) { nn_drive_range(c, NN_OP_SUM_ROWS, c->dim[1], NN_GRAIN); }
 NN_DRIVE_ELEMENTS(tree_sum, TREE_SUM)
 
 /* Rounding a sum or product of two floats to double first and to float then gives the float result: 53 >= 2 * 24 + 2
@@ -266,19 +291,23 @@ static void chunk_finish(const nn_call *c, chunk_tree *t, int64_t shard)
         ((float *)c->arg[0])[shard] = (float)y;
 }
 
-/* Chunks in rounds of as many as the shared memory holds; rank 0 combines them in order, so rounds leave no trace. */
+/* Chunks in rounds of as many as the shared memory holds; rank 0 combines them in order, so rounds leave no trace. A
+ * single chunk is not worth a barrier (share.c counts on it). */
 static void drive_sum(const nn_call *c, int32_t op, int64_t shards)
 {
-    const int64_t n = c->dim[0] / shards, chunks = (n + 4095) / 4096, total = chunks * shards;
+    const int64_t n = c->dim[0] / shards, chunks = (n + NN_CHUNK - 1) / NN_CHUNK, total = chunks * shards;
     const int64_t places = NN_SHARED_NBYTES / (int64_t)sizeof(double);
+    const nn_team alone = {0, 1, NULL, c->team->shared, c->team->scratch}, *team = total > 1 ? c->team : &alone;
     chunk_tree tree = {0};
+    if (total <= 1 && c->team->rank != 0)
+        return;
     for (int64_t s = 0; s < shards && !chunks && c->team->rank == 0; s++)
         chunk_finish(c, &tree, s);
     for (int64_t first = 0; first < total; first += places) {
         int64_t begin, end, last = total - first < places ? total : first + places;
-        nn_team_split(c->team, last - first, 1, &begin, &end);
+        nn_team_split(team, last - first, 1, &begin, &end);
         c->set->range[op](c, first + begin, first + end);
-        nn_team_barrier(c->team, &c->fault->code);
+        nn_team_barrier(team, &c->fault->code);
         for (int64_t t = first; t < last && c->team->rank == 0; t++) {
             const char *shared = c->team->shared;
             int64_t place = t % places;
@@ -288,7 +317,7 @@ static void drive_sum(const nn_call *c, int32_t op, int64_t shards)
                 chunk_finish(c, &tree, t / chunks);
         }
         if (last < total)
-            nn_team_barrier(c->team, &c->fault->code); /* the next round writes over what rank 0 reads */
+            nn_team_barrier(team, &c->fault->code); /* the next round writes over what rank 0 reads */
     }
 }
 

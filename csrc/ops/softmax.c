@@ -13,7 +13,7 @@
  * NaN loses every comparison for the maximum, then enters the sum). Rows of no columns are left alone.
  * Error with R = max - min of the row: relative to y (C + 2 R + 2 E + 2) u for softmax, E the ulps of v_exp; absolute
  * (2 R + C + E + E |log s| + |y|) u for log_softmax; the backward sums gamma_C sum |terms|. Derivations: bench/cases.
- * Called by: graph nodes; loss.c uses the row maximum and sum. At C = 10 a row is one or two vectors.
+ * Called by: graph nodes; loss.c uses the row maximum and sum. Rows of at most 16 columns go in blocks: row_block.h.
  */
 #ifdef NN_PASS_LIST
 NN_OP(softmax_fwd, SOFTMAX_FWD)
@@ -94,6 +94,8 @@ static void log_softmax_bwd(const nn_call *c)
 
 /* ---- KERNEL ---------------------------------------------------------------------------------------------------- */
 #ifdef NN_PASS_KERNEL
+#include "row_block.h"
+
 /* A pass over a row: what it reads, writes and needs. As in elementwise.c the formula is a constant function. */
 typedef struct row_pass {
     const real *a, *b, *c, *d; /* inputs */
@@ -105,7 +107,7 @@ typedef struct row_pass {
  * terms added. Lanes outside m are not of the row: they must not be stored, what is returned for them is dropped. */
 typedef vreal row_fn(const row_pass *p, int64_t j, vmask m, int full, vreal lanes);
 
-V_INLINE vreal row_load(const real *x, vmask m, int full) { return full ? v_load(x) : v_load_m(x, m); }
+V_INLINE vreal row_load(const real *x, vmask m, int full) { return full ? v_load(x) : v_load_like(x, m); }
 V_INLINE void row_store(real *y, vmask m, int full, vreal v)
 {
     if (full)
@@ -206,9 +208,22 @@ V_INLINE vreal minus_v(vreal d, const vreal *k) { return v_sub(d, k[0]); }
 V_INLINE vreal softmax_dx(vreal dy, vreal y, const vreal *k) { return v_mul(y, v_sub(dy, k[0])); }
 V_INLINE vreal log_softmax_dx(vreal dy, vreal y, const vreal *k) { return v_fnma(v_exp(y), k[0], dy); }
 
+static void softmax_block(real *y, const real *x, int64_t C)
+{
+    vreal e[BLOCK_COLUMNS];
+    block_load(e, x, C);
+    block_shift(e, C);
+    const vreal sum = block_exp(e, e, C);
+    for (int64_t j = 0; j < C; j++)
+        e[j] = v_div(e[j], sum);
+    block_store(y, e, C);
+}
+
 static void softmax_fwd(const nn_call *c, int64_t i, int64_t end)
 {
     const int64_t C = c->dim[1];
+    for (; block_fits(C) && i + VW <= end; i += VW)
+        softmax_block((real *)c->arg[0] + i * C, (const real *)c->arg[1] + i * C, C);
     for (; i < end; i++) {
         real *y = (real *)c->arg[0] + i * C;
         const real *x = (const real *)c->arg[1] + i * C;
@@ -229,9 +244,22 @@ static void softmax_bwd(const nn_call *c, int64_t i, int64_t end)
     }
 }
 
+static void log_softmax_block(real *y, const real *x, int64_t C)
+{
+    vreal d[BLOCK_COLUMNS], e[BLOCK_COLUMNS];
+    block_load(d, x, C);
+    block_shift(d, C);
+    const vreal log_sum = v_log(block_exp(e, d, C));
+    for (int64_t j = 0; j < C; j++)
+        d[j] = v_sub(d[j], log_sum);
+    block_store(y, d, C);
+}
+
 static void log_softmax_fwd(const nn_call *c, int64_t i, int64_t end)
 {
     const int64_t C = c->dim[1];
+    for (; block_fits(C) && i + VW <= end; i += VW)
+        log_softmax_block((real *)c->arg[0] + i * C, (const real *)c->arg[1] + i * C, C);
     for (; i < end; i++) {
         real *y = (real *)c->arg[0] + i * C;
         const real *x = (const real *)c->arg[1] + i * C;

@@ -62,3 +62,31 @@ V_INLINE void v_transpose(vreal *r)
             r[i] = t[i];
     }
 }
+
+/* r[i][j] = row[j][i] for VW rows of VW elements. */
+V_INLINE void v_load_turned(vreal *r, const real *const *row)
+{
+#if defined(NN_ISA_AVX512) && !NN_REAL_IS_DOUBLE
+    /* Four rows of a quarter of the columns to a register as they are loaded: half the shuffles, of which there is one a
+     * cycle. */
+    V_UNROLL for (int i = 0; i < VW; i += 4) {
+        vreal q[4];
+        V_UNROLL for (int j = 0; j < 4; j++) {
+            q[j] = _mm512_castps128_ps512(_mm_loadu_ps(row[j] + i));
+            q[j] = _mm512_mask_broadcast_f32x4(q[j], 0x00f0, _mm_loadu_ps(row[j + 4] + i));
+            q[j] = _mm512_mask_broadcast_f32x4(q[j], 0x0f00, _mm_loadu_ps(row[j + 8] + i));
+            q[j] = _mm512_mask_broadcast_f32x4(q[j], 0xf000, _mm_loadu_ps(row[j + 12] + i));
+        }
+        __m512d lo01 = _mm512_castps_pd(_mm512_unpacklo_ps(q[0], q[1])), hi01 = _mm512_castps_pd(_mm512_unpackhi_ps(q[0], q[1]));
+        __m512d lo23 = _mm512_castps_pd(_mm512_unpacklo_ps(q[2], q[3])), hi23 = _mm512_castps_pd(_mm512_unpackhi_ps(q[2], q[3]));
+        r[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(lo01, lo23));
+        r[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(lo01, lo23));
+        r[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(hi01, hi23));
+        r[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(hi01, hi23));
+    }
+#else
+    V_UNROLL for (int i = 0; i < VW; i++)
+        r[i] = v_load(row[i]);
+    v_transpose(r);
+#endif
+}

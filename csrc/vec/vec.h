@@ -3,7 +3,7 @@
  *
  * The build picks the ISA (NN_ISA_AVX512, NN_ISA_AVX2, NN_ISA_NEON, else scalar: VW = 1) and the type
  * (NN_REAL_IS_DOUBLE 0 or 1). The scalar build fuses with the CPU's fma if the flags allow it (-mfma) and with our own
- * exact one (fma_soft.h) if not: the second is the "portable" level.
+ * exact one (fma_soft.h) if not: the second is the "portable" level. NN_ISA_RANDOM is scalar with random roundings.
  *
  * The promise (numerics.md R4, R5): each function is one correctly rounded IEEE operation per lane, or an exact bit
  * operation, so the same program gives the same bits on every ISA. Only the payload and sign of a NaN are not covered.
@@ -163,7 +163,12 @@ V_INLINE real s16_total(const vsum16 *s)
     real lane[16];
     for (int b = 0; b < V_BLOCKS; b++) v_store(lane + b * VW, s->v[b]);
     for (int half = 8; half > 0; half /= 2)
-        for (int i = 0; i < half; i++) lane[i] = lane[i] + lane[i + half];
+        for (int i = 0; i < half; i++)
+#if VW == 1
+            lane[i] = v_add(lane[i], lane[i + half]);
+#else
+            lane[i] = lane[i] + lane[i + half];
+#endif
     return lane[0];
 #endif
 }

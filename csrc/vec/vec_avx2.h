@@ -28,7 +28,15 @@ V_INLINE vreal v_frombits(vint a) { return V_FROM_BITS(a); }
 V_INLINE vreal v_load(const real *p) { return V_F(loadu)(p); }
 V_INLINE void v_store(real *p, vreal v) { V_F(storeu)(p, v); }
 V_INLINE vreal v_load_m(const real *p, vmask m) { return V_F(maskload)(p, V_TO_BITS(m)); }
-V_INLINE void v_store_m(real *p, vmask m, vreal v) { V_F(maskstore)(p, V_TO_BITS(m), v); }
+/* A masked store takes 11 cycles on AMD's Zen 3 however many lanes it stores, a plain one 1.3: the last vector of a tile,
+ * most often a whole one, took longer than the FMAs of a first layer (1 -> 32 maps, 3x3: 15 % of the peak with, 27 % without). */
+V_INLINE void v_store_m(real *p, vmask m, vreal v)
+{
+    if (V_F(movemask)(m) == (1 << VW) - 1)
+        v_store(p, v);
+    else
+        V_F(maskstore)(p, V_TO_BITS(m), v);
+}
 
 V_INLINE vreal v_add(vreal a, vreal b) { return V_F(add)(a, b); }
 V_INLINE vreal v_sub(vreal a, vreal b) { return V_F(sub)(a, b); }

@@ -70,6 +70,9 @@ V_INLINE vreal v_frombits(vint a)
 #endif
 }
 V_INLINE vint vi_set1(lane_int a) { return V_I(set1)(a); }
+/* Any lanes in any order, which other ISAs have not: lane l is element index[l] of a and b together. */
+#define V_PICKS
+V_INLINE vreal v_pick(vreal a, vreal b, vint index) { return V_F(permutex2var)(a, index, b); }
 V_INLINE vint vi_add(vint a, vint b) { return V_I(add)(a, b); }
 V_INLINE vint vi_sub(vint a, vint b) { return V_I(sub)(a, b); }
 V_INLINE vint vi_and(vint a, vint b) { return _mm512_and_si512(a, b); }

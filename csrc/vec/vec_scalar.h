@@ -46,6 +46,9 @@ V_INLINE void v_store_m(real *p, vmask m, vreal v)
     if (m) *p = v;
 }
 
+#if defined(NN_ISA_RANDOM)
+#include "vec_random.h"
+#else
 V_INLINE vreal v_add(vreal a, vreal b) { return a + b; }
 V_INLINE vreal v_sub(vreal a, vreal b) { return a - b; }
 V_INLINE vreal v_mul(vreal a, vreal b) { return a * b; }
@@ -62,7 +65,6 @@ V_INLINE vreal v_fma(vreal a, vreal b, vreal c)
     return __builtin_fmaf(a, b, c);
 #endif
 }
-V_INLINE vreal v_fnma(vreal a, vreal b, vreal c) { return v_fma(-a, b, c); }
 
 /* The instruction, where C's sqrt() might become a call that sets errno. */
 V_INLINE vreal v_sqrt(vreal a)
@@ -81,6 +83,8 @@ V_INLINE vreal v_sqrt(vreal a)
     return __builtin_sqrtf(a);
 #endif
 }
+#endif
+V_INLINE vreal v_fnma(vreal a, vreal b, vreal c) { return v_fma(-a, b, c); }
 
 /* The __builtin forms are quiet: no invalid flag for a quiet NaN. */
 V_INLINE vmask v_lt(vreal a, vreal b) { return __builtin_isless(a, b); }

@@ -149,9 +149,16 @@ static void shapes(int32_t real, void *scratch)
         for (size_t j = 0; j < sizeof sizes_n / sizeof *sizes_n; j++)
             for (size_t l = 0; l < sizeof sizes_k / sizeof *sizes_k; l++)
                 every_level(real, sizes_m[i], sizes_n[j], sizes_k[l], variant += 7, scratch);
+    /* Rows in the lanes; strips in several groups, some read in place and some packed; panels used up one by one. */
+    for (int layout = 0; layout < LAYOUTS * LAYOUTS; layout++) {
+        every_level(real, 40, 5, 9, layout, scratch);
+        every_level(real, 250, 36, 7, layout, scratch);
+        every_level(real, 610, 35, 3, layout, scratch);
+        every_level(real, 9, 70, 520, layout, scratch);
+    }
     /* More than one block of N and of K; bands of rows and of columns. */
-    every_level(real, 3, 600, 530, 0, scratch);
-    every_level(real, 70, 9, 530, 5, scratch);
+    every_level(real, 3, 600, 1030, 0, scratch);
+    every_level(real, 70, 9, 1030, 5, scratch);
     every_level(real, 33, 70, 40, 10, scratch);
 }
 

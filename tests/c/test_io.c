@@ -1,10 +1,11 @@
 /* test_io.c - readers of bytes from outside on bytes that lie: cut off anywhere, any bit flipped, or random.
  *
  * Every input stands in memory of exactly its size, so that the address sanitizer sees the first byte read too many. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "nncore.h"
+#include "io/csv.h"
 #include "check.h"
 
 #define SPLITMIX_SEED 3
@@ -226,19 +227,55 @@ static void idx_files(void)
 
 /* ---- CSV --------------------------------------------------------------------------------------------------------- */
 
+static int same_fault(const nn_csv_fault *a, const nn_csv_fault *b)
+{
+    return a->code == b->code && a->reason == b->reason && a->row == b->row && a->field == b->field && a->found == b->found &&
+           a->line == b->line && a->begin == b->begin && a->offset == b->offset;
+}
+
+/* Every way gives the careful one's table, or its very fault; and so does a job in pieces. */
+static void try_ways(const uint8_t *text, int64_t n, int64_t rows, int64_t fields, int32_t max, const uint8_t *want,
+                     const nn_csv_fault *verdict)
+{
+    static const char *const ways[] = {"portable", "avx2", "avx512", "best"};
+    uint8_t *out = malloc((size_t)(rows * fields + 1));
+    nn_csv_fault fault;
+    for (int i = 0; i < 4; i++) {
+        memset(out, 77, (size_t)(rows * fields + 1));
+        if (nn_csv_parse_by(ways[i], out, text, n, rows, fields, max, &fault) == NN_ERR_ARGUMENT)
+            continue; /* not on this CPU */
+        CHECK(same_fault(&fault, verdict), "%s: reason %d at %lld, not %d at %lld", ways[i], fault.reason,
+              (long long)fault.offset, verdict->reason, (long long)verdict->offset);
+        CHECK(verdict->code || !memcmp(out, want, (size_t)(rows * fields)), "%s: another table", ways[i]);
+        CHECK(out[rows * fields] == 77, "%s: wrote behind the table", ways[i]);
+    }
+    int64_t lines = nn_csv_lines(text, n);
+    for (int64_t piece = 1; rows == lines && piece < 3 * n; piece = piece * 3 + 1) {
+        nn_csv_job job = {.text = text, .nbytes = n, .out = out, .capacity = rows, .fields = fields, .max = max, .piece = piece};
+        nn_csv_work(&job, &fault);
+        CHECK(same_fault(&fault, verdict), "piece %lld: reason %d at %lld, not %d at %lld", (long long)piece, fault.reason,
+              (long long)fault.offset, verdict->reason, (long long)verdict->offset);
+        CHECK(verdict->code || (job.rows == rows && !memcmp(out, want, (size_t)(rows * fields))), "%lld rows of %lld",
+              (long long)job.rows, (long long)rows);
+        CHECK(out[rows * fields] == 77, "a job wrote behind the table");
+    }
+    free(out);
+}
+
 /* With and without an output, the verdict is the same; what was read, written again, reads the same. */
 static int32_t try_csv(const uint8_t *bytes, int64_t n, int64_t rows, int64_t fields, int32_t max)
 {
     uint8_t *text = copy_of(bytes, n), *out = malloc((size_t)(rows * fields + 1));
     nn_csv_fault fault, look;
     memset(out, 77, (size_t)(rows * fields + 1));
-    int32_t status = nn_csv_parse(out, text, n, rows, fields, max, &fault);
+    int32_t status = nn_csv_parse_by("careful", out, text, n, rows, fields, max, &fault);
     int32_t looked = nn_csv_parse(NULL, text, n, rows, fields, max, &look);
-    CHECK(status == looked && fault.code == status && !memcmp(&fault, &look, sizeof fault), "%d and %d, reasons %d and %d",
-          status, looked, fault.reason, look.reason);
+    CHECK(status == looked && same_fault(&fault, &look), "%d and %d, reasons %d and %d", status, looked, fault.reason,
+          look.reason);
     CHECK(out[rows * fields] == 77, "wrote behind the table");
     CHECK(status == NN_OK || (fault.offset >= 0 && fault.offset <= n && fault.begin <= n && fault.row <= rows), "offset %lld",
           (long long)fault.offset);
+    try_ways(text, n, rows, fields, max, out, &fault);
     if (status == NN_OK) {
         uint8_t *again = malloc((size_t)(4 * rows * fields + 1)), *back = malloc((size_t)(rows * fields + 1));
         int64_t written = nn_csv_format(again, 4 * rows * fields, out, rows, fields);
@@ -253,6 +290,47 @@ static int32_t try_csv(const uint8_t *bytes, int64_t n, int64_t rows, int64_t fi
     free(text);
     free(out);
     return status;
+}
+
+/* Tables of many blocks, with either end of line or both, whole and with a few bytes changed, put in or left out. */
+static void long_tables(void)
+{
+    enum { MOST = 1 << 13 };
+    static const char alphabet[] = "0129,\n\r- x/:\0\xff";
+    uint8_t text[MOST], bent[MOST];
+    int damaged = 0, whole = 0;
+    for (int round = 0; round < 6000; round++) {
+        int64_t fields = 1 + (int64_t)(next_u64() % (round % 3 ? 90 : 4)), n = 0, rows = 0;
+        int returns = round % 5, limit = round % 7 ? 256 : 260, max = round % 11 ? 255 : 240;
+        while (n + 5 * fields + 2 < MOST && rows < 40) {
+            for (int64_t i = 0; i < fields; i++) {
+                int wide = next_u64() % 8 == 0;
+                int32_t value = (int32_t)(next_u64() % (next_u64() % 50 ? (uint64_t)(limit < max ? limit : max) : 300));
+                n += snprintf((char *)text + n, 5, wide ? "%03d" : "%d", value);
+                text[n++] = ',';
+            }
+            n--;
+            if (returns == 1 || (returns == 2 && next_u64() % 2))
+                text[n++] = '\r';
+            text[n++] = '\n';
+            rows++;
+        }
+        if (round % 4 == 0)
+            n--;
+        int64_t at = 0;
+        uint64_t every = round % 2 ? 400 : (uint64_t)1 << 40;
+        for (int64_t i = 0; i < n; i++) {
+            uint64_t what = next_u64() % every;
+            if (what > 0)
+                bent[at++] = text[i];
+            if (what < 2 && at < MOST)
+                bent[at++] = (uint8_t)alphabet[next_u64() % (sizeof alphabet - 1)];
+        }
+        int32_t status = try_csv(bent, at < n ? at : n, rows, fields, max);
+        damaged += status != NN_OK;
+        whole += status == NN_OK;
+    }
+    CHECK(damaged > 1000 && whole > 1000, "%d damaged, %d whole", damaged, whole);
 }
 
 static void csv_files(void)
@@ -284,6 +362,8 @@ static void csv_files(void)
     CHECK(nn_csv_parse(NULL, text, -1, 1, 1, 9, &fault) == NN_ERR_ARGUMENT, "negative size");
     CHECK(nn_csv_parse(NULL, text, n, -1, 1, 9, &fault) == NN_ERR_ARGUMENT, "negative rows");
     CHECK(nn_csv_parse(NULL, text, n, 1, 1, 256, &fault) == NN_ERR_ARGUMENT, "max past a byte");
+    CHECK(nn_csv_parse_by("mmx", NULL, text, n, ROWS, FIELDS, 255, &fault) == NN_ERR_ARGUMENT, "a way that is none");
+    CHECK(nn_csv_work(&(nn_csv_job){.text = text, .nbytes = n, .fields = 1, .max = 9}, &fault) == NN_ERR_ARGUMENT, "no piece");
     CHECK(nn_csv_format(text, 3, values, 1, 1) == -1 && nn_csv_format(text, 0, values, INT64_MAX, 4) == -1, "no room");
 }
 
@@ -314,6 +394,7 @@ int main(void)
     tape_files();
     idx_files();
     csv_files();
+    long_tables();
     moments();
     return check_summary("test_io");
 }

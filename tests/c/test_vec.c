@@ -114,6 +114,18 @@ static void integers(void)
     LANES(v_frombits(v_toint(v_load(a))), from_bits((lane_int)a[i]));
 }
 
+#if defined(V_PICKS)
+static void picks(void)
+{
+    real a[VW], b[VW], c[VW];
+    lane_int index[VW];
+    for (int i = 0; i < VW; i++) a[i] = hard(), b[i] = hard(), c[i] = 0, index[i] = (lane_int)(next_u64() % (2 * VW));
+    vint places;
+    memcpy(&places, index, sizeof places);
+    LANES(v_pick(v_load(a), v_load(b), places), index[i] < VW ? a[index[i]] : b[index[i] - VW]);
+}
+#endif
+
 /* v_ldexp is exact powers of two, rounded once: ldexp in double shows it for float, scaling in two steps for double. */
 static void scaling(void)
 {
@@ -283,6 +295,9 @@ int main(void)
         arithmetic();
         integers();
         scaling();
+#if defined(V_PICKS)
+        picks();
+#endif
     }
     for (int k = 0; k < 50; k++) memory();
     printf("  checksum %016llx\n", (unsigned long long)sums());
