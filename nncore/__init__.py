@@ -16,7 +16,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "nncore.data.augment": "Augment",
     "nncore.train.augmentation": "augmented",
-    "nncore.errors": "DataError GraphError Interrupted IsaError LimitError NNError NonFiniteError ShapeError UsageError",
+    "nncore.errors": "DataError FlaggedError GraphError Interrupted IsaError LimitError NNError NonFiniteError ShapeError "
+                     "UsageError",
+    "nncore.graph.events": "Policy",
     "nncore.graph.tape": "Executor",
     "nncore.nn.base": "Input",
     "nncore.nn.conv": "Conv2D ConvTranspose2D",
@@ -37,6 +39,7 @@ _HOMES = {
     "nncore.train.callbacks": "CSVLogger Callback EarlyStopping LambdaCallback LearningRateSchedule ModelCheckpoint "
                               "ProgressPrinter ReduceOnPlateau TerminateOnNonFinite",
     "nncore.train.ensemble": "Committee bagging seed_committee snapshots",
+    "nncore.train.instruments": "Instruments",
     "nncore.train.methods.active": "active_learning query uncertainty",
     "nncore.train.methods.bins": "Bins",
     "nncore.train.methods.distillation": "distil",
@@ -52,6 +55,8 @@ _MODULES = {
     "data": "nncore.data",
     "examples": "nncore.examples",
     "init": "nncore.nn.init",
+    "lab": "nncore.lab",
+    "order": "nncore.lab.order",
     "rejection": "nncore.train.rejection",
 }
 _NAMES = {name: home for home, names in _HOMES.items() for name in names.split()}

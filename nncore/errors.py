@@ -7,6 +7,7 @@ NNError                 exit code 5: our own fault
     IsaError            2  an instruction set this build or CPU does not have
   DataError             3  an unreadable or malformed file or array
   NonFiniteError        1  training met NaN or infinity
+    FlaggedError        1  an operation did what the policy of a run forbids: made a NaN, divided by zero, overflowed
   LimitError            4  a full disk, an unwritable output, no memory
   Interrupted           130 stopped by the user; what was learned is kept
 """
@@ -48,6 +49,15 @@ class NonFiniteError(NNError):
     """A watched value became NaN or infinite: the message names layer, op and step."""
 
     exit_code = 1
+
+
+class FlaggedError(NonFiniteError):
+    """An instruction raised an IEEE flag that the run's policy forbids. `tape`, `instruction` (its index), `step` and `kinds`
+    (names) say where; the updates of that step are done."""
+
+    tape = None
+    instruction = step = -1
+    kinds: tuple[str, ...] = ()
 
 
 class LimitError(NNError):

@@ -15,22 +15,19 @@ def write_atomic(path: str | os.PathLike, chunks: bytes | Iterable[bytes]) -> No
 
     Raises LimitError naming the file for a full disk, a missing folder or one without permission; `path` is untouched.
     """
-    import tempfile
-
     path = Path(path)
     with writing(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
+        name = f"{path.parent / f'.{path.name}.{os.urandom(6).hex()}'}"
+        with open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb") as file:
+            try:
                 file.writelines([chunks] if isinstance(chunks, (bytes, bytearray, memoryview)) else chunks)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o666 & ~_umask())
-            os.replace(name, path)
-        except BaseException:
-            # After a failed fsync the pages may be marked clean: the temporary file is worth nothing (Rebello et al. 2020).
-            os.unlink(name)
-            raise
+                os.replace(name, path)
+            except BaseException:
+                # After a failed fsync the pages may be marked clean: the temporary file is worth nothing (Rebello et al. 2020).
+                os.unlink(name)
+                raise
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -55,8 +52,3 @@ def reading(path: str | os.PathLike) -> Iterator[None]:
     except OSError as e:
         raise DataError(f"{path}: cannot be read: {e.strerror}") from e
 
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

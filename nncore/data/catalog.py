@@ -73,11 +73,11 @@ def known_as(asked: str | os.PathLike) -> str:
 
 
 def load(name: str | os.PathLike, fallback: str | None = None, progress: Progress | None = None,
-         timeout: float = TIMEOUT) -> Dataset:
+         timeout: float = TIMEOUT, online: bool = True) -> Dataset:
     """A data set by name ("fashion-mnist", "mnist", "glyphs", a user's manifest) or by folder ("./x").
 
-    A name is looked for as NAME/ under NNCORE_DATA, datasets/, the cache, then downloaded unless NNCORE_OFFLINE=1. A
-    folder holds the four IDX files, gzipped or not, or the course's four CSV files. fallback="glyphs" gives the
+    A name is looked for as NAME/ under NNCORE_DATA, datasets/, the cache, then downloaded unless NNCORE_OFFLINE=1 or
+    online=False. A folder holds the four IDX files, gzipped or not, or the course's four CSV files. fallback="glyphs" gives the
     embedded set, with a `note` that says so, where a download would have been needed and failed.
     Raises UsageError for an unknown name (with suggestions), DataError for malformed or missing files, LimitError.
 
@@ -97,7 +97,7 @@ def load(name: str | os.PathLike, fallback: str | None = None, progress: Progres
             raise _unknown(text)
         return load_folder(folder)
     try:
-        folder, origin = locate(manifest, progress, timeout)
+        folder, origin = locate(manifest, progress, timeout, online)
     except (Unavailable, LimitError) as e:
         if fallback != EMBEDDED:
             raise
@@ -108,8 +108,9 @@ def load(name: str | os.PathLike, fallback: str | None = None, progress: Progres
     return load_folder(folder, manifest, origin)
 
 
-def locate(manifest: Manifest, progress: Progress | None = None, timeout: float = TIMEOUT) -> tuple[Path, str]:
-    """(folder, how it came to be) of a named data set, downloaded to the cache if need be.
+def locate(manifest: Manifest, progress: Progress | None = None, timeout: float = TIMEOUT,
+           online: bool = True) -> tuple[Path, str]:
+    """(folder, how it came to be) of a named data set, downloaded to the cache if need be and allowed.
 
     Raises DataError if a folder outside the cache holds some of the files only, Unavailable, LimitError.
     """
@@ -123,7 +124,7 @@ def locate(manifest: Manifest, progress: Progress | None = None, timeout: float 
             raise DataError(_incomplete(folder, found, manifest))
     target = cache_folder() / manifest.name
     try:
-        if is_offline():
+        if is_offline() or not online:
             raise Unavailable("NNCORE_OFFLINE is set: nothing is downloaded", "NNCORE_OFFLINE is set")
         mirror = download(manifest, target, progress, timeout)
     except Unavailable as e:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable
+from functools import partial
 
 from nncore._ffi import check, ffi, lib
 from nncore.data.source import map_file, parallel, tensor_over, zeroed
@@ -12,7 +12,7 @@ from nncore.errors import DataError
 from nncore.files import write_atomic
 from nncore.tensor import Tensor
 
-_PART = 1 << 20  # bytes below which a second thread is not worth its start
+_PIECE = 1 << 20  # bytes that a thread takes at a time; a second thread is not worth its start for less
 _HINTS = {
     b"\xef": "the file begins with a byte order mark: save it as plain text",
     b";": "values are separated by commas, not semicolons",
@@ -39,28 +39,19 @@ def read_csv(path: str | os.PathLike, fields: int | None = None, largest: int = 
     path = os.fspath(path)
     text = map_file(path)
     start = ffi.from_buffer("uint8_t[]", text)
-    cuts = _cuts(text, threads)
-    spans = list(zip(cuts[:-1], cuts[1:], strict=True))
-    lines = parallel([_counter(start, a, b) for a, b in spans])
     fields = fields or lib.nn_csv_fields(start, len(text))
-    rows = sum(lines)
-    # A value takes two bytes at least: a table that cannot fit the file is only looked through for its fault.
-    fits = 2 * rows * fields <= len(text) + 2
-    memory = zeroed(rows * fields if fits else 0, path)
-    out = ffi.from_buffer("uint8_t[]", memory) if fits else None
-    jobs, before = [], 0
-    for (a, b), n in zip(spans, lines, strict=True):
-        target = out + before * fields if out is not None else ffi.NULL
-        jobs.append(_parser(target, start, a, b, n, fields, largest))
-        before += n
-    before = 0
-    for ((a, _), n, fault) in zip(spans, lines, parallel(jobs), strict=True):
+    capacity = (len(text) + 2) // (2 * fields)  # a value takes two bytes at least
+    memory = zeroed(capacity * fields, path)
+    job = ffi.new("nn_csv_job *", (start, len(text), ffi.from_buffer("uint8_t[]", memory), capacity, fields, largest,
+                                    _PIECE, 1))
+    faults = [ffi.new("nn_csv_fault *") for _ in range(threads if len(text) > _PIECE else 1)]
+    parallel([partial(lib.nn_csv_work, job, fault) for fault in faults])
+    if bad := [fault for fault in faults if fault.code != lib.NN_OK]:
+        fault = min(bad, key=lambda f: f.row)
         if fault.code == lib.NN_ERR_ARGUMENT:
             check(fault.code, path)
-        if fault.code != lib.NN_OK:
-            raise DataError(f"{path}: {_explain(text, a, fault, before, fields, largest, what)}")
-        before += n
-    return tensor_over((rows, fields), memory)
+        raise DataError(f"{path}: {_explain(text, fault, fields, largest, what)}")
+    return tensor_over((job.rows, fields), memory)
 
 
 def write_csv(path: str | os.PathLike, table: Tensor) -> None:
@@ -104,32 +95,9 @@ def make_csv(dataset, folder: str | os.PathLike, prefix: str = "fashion_mnist") 
     return paths
 
 
-def _cuts(text: mmap.mmap, threads: int) -> list[int]:
-    """Offsets that split the text behind newlines, near equal parts."""
-    cuts = [0]
-    for i in range(1, threads if len(text) > _PART else 1):
-        at = text.find(b"\n", max(len(text) * i // threads, cuts[-1])) + 1
-        if cuts[-1] < at < len(text):
-            cuts.append(at)
-    return [*cuts, len(text)]
-
-
-def _counter(start, a: int, b: int) -> Callable[[], int]:
-    return lambda: lib.nn_csv_lines(start + a, b - a)
-
-
-def _parser(out, start, a: int, b: int, rows: int, fields: int, largest: int) -> Callable:
-    def run():
-        fault = ffi.new("nn_csv_fault *")
-        lib.nn_csv_parse(out, start + a, b - a, rows, fields, largest, fault)
-        return fault
-
-    return run
-
-
-def _explain(text: mmap.mmap, start: int, fault, before: int, fields: int, largest: int, what: str) -> str:
+def _explain(text: mmap.mmap, fault, fields: int, largest: int, what: str) -> str:
     """A sentence on a fault: line and value count from 1, so does the column, in bytes."""
-    line = before + fault.row + 1
+    line = fault.row + 1
     where = f"line {line}, {what} {fault.field + 1} (column {fault.offset - fault.line + 1})"
     reason = fault.reason
     if reason == lib.NN_CSV_BLANK_LINE:
@@ -140,8 +108,8 @@ def _explain(text: mmap.mmap, start: int, fault, before: int, fields: int, large
         return f"line {line} (column {column}): {kind} values: {fault.found:,}, expected {fields:,}"
     if reason == lib.NN_CSV_EMPTY_FIELD:
         return f"{where}: the {what} is empty; expected an integer from 0 to {largest}"
-    byte = text[start + fault.offset : start + fault.offset + 1]
-    token = text[start + fault.begin : start + fault.begin + 24]
+    byte = text[fault.offset : fault.offset + 1]
+    token = text[fault.begin : fault.begin + 24]
     token = token.split(b",")[0].split(b"\n")[0].rstrip(b"\r")
     shown = ascii(token.decode("latin-1"))
     if reason == lib.NN_CSV_TOO_LARGE:

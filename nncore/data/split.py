@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import compress
 
 from nncore._ffi import check, ffi, lib
 from nncore.errors import DataError, UsageError
@@ -12,10 +13,15 @@ from nncore.tensor import Tensor
 
 def permutation(n: int, seed: int) -> array:
     """0 to n - 1 in the order of the stream SPLIT of `seed`: a keyed bijection, other than the training shuffle's."""
+    return array("q", _order(n, seed, n))
+
+
+def _order(n: int, seed: int, count: int) -> Iterator[int]:
+    """The first `count` of `permutation`."""
     words = ffi.new("uint32_t[4]")
     lib.nn_philox(words, seed, lib.NN_STREAM_SPLIT, 0, 0)
     key = words[0] | words[1] << 32
-    return array("q", [lib.nn_shuffle(key, 0, n, i) for i in range(n)])
+    return (lib.nn_shuffle(key, 0, n, i) for i in range(count))
 
 
 def holdout(n: int, share: float | int, seed: int = 0,
@@ -31,13 +37,11 @@ def holdout(n: int, share: float | int, seed: int = 0,
     count = share if isinstance(share, int) else int(n * share + 0.5)
     if not 0 < count < n:
         raise UsageError(f"validation split of {share} from {n:,} samples: both sides must keep at least one")
-    order = permutation(n, seed)
-    if labels is None:
-        chosen = set(order[:count])
-    else:
-        chosen = _stratified(order, _as_sequence(labels, n), count)
-    rows = array("q", (i for i in range(n) if i not in chosen))
-    return rows, array("q", sorted(chosen))
+    is_held = bytearray(n)
+    chosen = _order(n, seed, count) if labels is None else _stratified(permutation(n, seed), _as_sequence(labels, n), count)
+    for i in chosen:
+        is_held[i] = 1
+    return tuple(array("q", compress(range(n), which)) for which in (is_held.translate(b"\1\0" + bytes(254)), is_held))
 
 
 def folds(n: int, k: int, seed: int = 0, labels: Sequence[int] | Tensor | None = None) -> list[array]:

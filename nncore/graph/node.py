@@ -134,6 +134,8 @@ class Op:
     defaults attributes and their default values; unknown ones are refused
     epilogue may be fused behind a product (elementwise, derivative written in its output)
     fuses    such a product: the last of its dims is the opcode of the epilogue, or -1
+    product  node -> the features (channels) of the narrower of its two sides, 0 in groups: what decides whether it is computed
+             in the tape's math mode. In C another dim follows then, the planes of bfloat16
     """
 
     name: str
@@ -147,6 +149,7 @@ class Op:
     defaults: dict[str, Any] = field(default_factory=dict)
     epilogue: bool = False
     fuses: bool = False
+    product: Callable[[Node], int] | None = None
 
     def __call__(self, *inputs: Node | None, **attrs: Any) -> Node:
         if unknown := set(attrs) - set(self.defaults):

@@ -14,6 +14,9 @@ from nncore.graph import ops
 from nncore.graph.node import Constant, Input, Leaf, Node, Output, Parameter, State, View, topological
 
 ALIGNMENT = 64
+# A value so small keeps its memory for so many instructions before and after its life: it costs little, and a rank need not
+# wait for another before it writes what that one has long read (csrc/share.c).
+SMALL_NBYTES, GRACE = 16384, 4
 NBYTES = {"f32": 4, "f64": 8, "u8": 1, "i32": 4, "i64": 8}
 
 
@@ -53,6 +56,7 @@ def linearise(effects: list[Node], outputs: list[Node], fuse: bool = True) -> li
     """
     needed = [x for e in effects for x in e.inputs if x is not None] + outputs
     nodes = [n for n in topological(needed) if n.op is not None]
+    nodes.sort(key=lambda n: n.op is not ops.schedule)  # known at the start: a rate need not be waited for in the middle
     steps = _fuse_epilogues(nodes, [*effects, *outputs]) if fuse else [Step(n) for n in nodes]
     position = {}
     readers: dict[int, int] = {}
@@ -98,11 +102,16 @@ def _fuse_epilogues(nodes: list[Node], kept: list[Node]) -> list[Step]:
     return [Step(n, fused.get(id(n))) for n in nodes if id(n) not in partner]
 
 
-class Layout:
-    """Where parameters and states of a model live: offsets in first-met order, shared by all its tapes."""
+# Planes of bfloat16 for a float of a product, by math mode (csrc/bf16.h); f32 multiplies the floats themselves.
+MATH_MODES = {"f32": 0, "bf16": 1, "bf16x3": 2, "bf16x6": 3}
 
-    def __init__(self, real: str = "f32"):
-        self.real = real
+
+class Layout:
+    """Where parameters and states of a model live: offsets in first-met order, shared by all its tapes. Its math mode is that of
+    their products; the twin knows one alone."""
+
+    def __init__(self, real: str = "f32", math: str = "f32"):
+        self.real, self.math = real, math
         self.leaves: dict[str, tuple[Leaf, int]] = {}
         self.nbytes = {"param": 0, "state": 0}
 
@@ -155,6 +164,9 @@ def plan_memory(steps: list[Step], outputs: list[Node], nbytes_of, reuse: bool =
     for out in outputs:
         if id(root(out)) in life:
             life[id(root(out))][1] = len(steps)
+    for value, span in life.items():
+        if size[value] <= SMALL_NBYTES:
+            life[value] = [span[0] - GRACE, span[1] + GRACE]
     offsets: dict[int, int] = {}
     total = 0
     for value in sorted(life, key=lambda v: -size[v]):

@@ -20,7 +20,7 @@ def show(tape: Tape) -> str:
 
 def header(tape: Tape) -> str:
     """What the tape is, in a line."""
-    return (f"tape {tape.name}  batch {tape.batch}  {tape.real} (numerics {lib.NN_NUMERICS_ID})  sha256 {tape.sha256[:12]}...  "
+    return (f"tape {tape.name}  batch {tape.batch}  {_math(tape)} (numerics {lib.NN_NUMERICS_ID})  sha256 {tape.sha256[:12]}...  "
             f"arena {tape.nbytes['work'] / 1e6:.2f} MB  parameters {_parameters(tape):,}  {tape.flop / 1e6:.1f} MFLOP/step")
 
 
@@ -36,6 +36,11 @@ def table(tape: Tape) -> list[tuple[str, ...]]:
                      " ".join(x for k, x in given if k not in written), _shape(tape, i), f"{i.flop / 1e6:.1f}",
                      f"{tape.nbytes_of(i) / 1e3:.0f}", micro))
     return rows
+
+
+def _math(tape: Tape) -> str:
+    """The math mode; of a twin its real type."""
+    return tape.real if tape.real != "f32" or tape.layout is None else tape.layout.math
 
 
 def _mutated(i: Instruction) -> set[int]:

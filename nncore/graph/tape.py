@@ -7,18 +7,24 @@ stepped through, and run in double (`twin`) on the same values.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from nncore._ffi import check, error_for, ffi, kernels, kernels_name, lib, op_names, thread_count
-from nncore.errors import GraphError, Interrupted, NNError
+from nncore._ffi import check, ffi, kernels, kernels_name, lib, op_names, thread_count
+from nncore.errors import GraphError, Interrupted
 from nncore.graph import ops
+from nncore.graph.events import Events
+from nncore.graph.faults import explain
 from nncore.graph.node import Input, Leaf, Node
-from nncore.graph.plan import Layout, Step, linearise, plan_memory, producer, region_of, root
+from nncore.graph.plan import MATH_MODES, Layout, Step, linearise, plan_memory, producer, region_of, root
 from nncore.tensor import DTYPES, Tensor, address_of, aligned
 
 REGIONS = {"param": lib.NN_PARAM, "state": lib.NN_STATE, "work": lib.NN_WORK, "external": lib.NN_EXTERNAL}
 # Below so much work a step, barriers cost more than a second thread brings (a barrier is about 0.3 us, a step has 20).
 PARALLEL_FLOP = 200_000
+# Products with fewer features on a side stay in f32 in every math mode: a block of bfloat16 terms would be mostly padding,
+# slower than f32 and less exact.
+NARROW = 32
 _DTYPE_IDS = {"real": lib.NN_REAL, **{name: row[0] for name, row in DTYPES.items()}}
 
 
@@ -116,14 +122,15 @@ class Tape:
 
 
 def compile_tape(name: str, batch: int, effects: list[Node], outputs: dict[str, Node], layout: Layout, fuse: bool = True,
-                 reuse: bool = True) -> Tape:
-    """Linearise, fuse, plan and write down. `outputs` stay readable after a run. Raises GraphError."""
+                 reuse: bool = True, accumulator: int = 0) -> Tape:
+    """Linearise, fuse, plan and write down. `outputs` stay readable after a run. accumulator: the code of the arithmetic in which
+    dense products keep their sums (nn_accumulator), not on the twin. Raises GraphError."""
     fetched = list(outputs.values())
     steps = linearise(effects, fetched, fuse)
     if not steps:
         raise GraphError(f"tape {name}: nothing to do")
     offsets, work = plan_memory(steps, fetched, lambda n: n.size * DTYPES[layout.dtype(n)][1], reuse)
-    writer = _Writer(layout, offsets)
+    writer = _Writer(layout, offsets, accumulator)
     instructions = [writer.instruction(step) for step in steps]
     found = {key: writer.buffer(node) for key, node in outputs.items()}
     return Tape(name, batch, layout.real, writer.buffers, instructions, {**layout.nbytes, "work": work}, found,
@@ -133,8 +140,8 @@ def compile_tape(name: str, batch: int, effects: list[Node], outputs: dict[str, 
 class _Writer:
     """Collects buffers as instructions name them."""
 
-    def __init__(self, layout: Layout, offsets: dict[int, int]):
-        self.layout, self.offsets = layout, offsets
+    def __init__(self, layout: Layout, offsets: dict[int, int], accumulator: int):
+        self.layout, self.offsets, self.accumulator = layout, offsets, accumulator
         self.buffers: list[Buffer] = []
         self.index: dict[int, int] = {}
         self.counts: dict[str, int] = {}
@@ -172,6 +179,14 @@ class _Writer:
             op, note = z.op.name, node.op.name.removesuffix("_fwd")
             dims = (*z.op.dims(z)[:-1], op_names()[node.op.name])
             flop += z.op.flop(z)
+        product = step.fused or node
+        if self.accumulator and product.op.product:
+            if not product.op.name.startswith("dense_"):
+                raise GraphError(f"{product.op.name}: only the sums of dense products can be emulated")
+            return Instruction(op, f"{note} accumulator".strip(), node.layer, args, len(outs), (*dims, self.accumulator),
+                               tuple(scalars), flop)
+        if self.layout.math != "f32" and product.op.product and product.op.product(product) >= NARROW:
+            dims, note = (*dims, MATH_MODES[self.layout.math]), f"{note} {self.layout.math}".strip()
         return Instruction(op, note, node.layer, args, len(outs), tuple(dims), tuple(scalars), flop)
 
 
@@ -213,6 +228,7 @@ class Memory:
         self.layout = layout
         self._regions: dict[str, memoryview] = {}
         self.nbytes: dict[str, int] = {"param": 0, "state": 0, "work": 0}
+        self.moves = 0  # how often a region was made anew: who keeps addresses looks here
         self.reserve({})
 
     def reserve(self, nbytes: dict[str, int]) -> None:
@@ -226,11 +242,13 @@ class Memory:
                 if region in self._regions and region != "work":
                     fresh[: self.nbytes[region]] = self._regions[region]
                 self._regions[region], self.nbytes[region] = fresh, want
+                self.moves += 1
 
     def borrow_work(self, other: Memory, nbytes: int) -> None:
         """Work in another memory's WORK between its runs: no value outlives a run there."""
         other.reserve({"work": nbytes})
         self._regions["work"], self.nbytes["work"] = other._regions["work"], other.nbytes["work"]
+        self.moves += 1
 
     def pointer(self, region: str):
         """The region's base address."""
@@ -252,6 +270,12 @@ class Memory:
         """Take a leaf's values from another memory, widened or rounded to this one's real type."""
         source, target = other.tensor(leaf), self.tensor(leaf)
         target.flat()[:] = array(DTYPES[target.dtype][2], source.flat())
+
+    def copy_leaves(self, other: Memory) -> None:
+        """Take the values of all of this memory's leaves from another: those that a twin begins with."""
+        for leaf, _ in list(self.layout.leaves.values()):
+            if isinstance(leaf, Leaf):
+                self.copy_from(other, leaf)
 
     def output(self, tape: Tape, name: str) -> Tensor:
         """A copy of a tape's output after a run."""
@@ -296,21 +320,12 @@ class Executor:
 
     def run(self, tapes: list[tuple[Tape, int]], memory: Memory, externals: dict[int, Tensor], position: Position | None = None,
             *, seed: int = 0, n_samples: int = 0, shuffle: bool = False, instructions: tuple[int, int] | None = None,
-            profile: bool = False, watch: bool = False) -> None:
-        """Run (tape, steps) segments in order over `memory`; `position` is advanced in place."""
+            profile: bool = False, watch: bool = False, events: Events | None = None) -> None:
+        """Run (tape, steps) segments in order over `memory`; `position` is advanced in place. `events` counts the IEEE flags
+        that instructions raise; its policy may end the run with FlaggedError."""
         position = position or Position()
-        for tape, _ in tapes:
-            memory.reserve(tape.nbytes)
         run = self._run
-        run.base = [memory.pointer(r) for r in ("param", "state", "work")]
-        run.nbytes = [memory.nbytes[r] for r in ("param", "state", "work")]
-        for i in range(lib.NN_MAX_EXTERNALS):
-            t = externals.get(i)
-            run.external[i] = t.pointer if t is not None else ffi.NULL
-            run.external_nbytes[i] = t.nbytes if t is not None else 0
-        worth = any(t.flop >= PARALLEL_FLOP for t, _ in tapes)
-        run.threads = self.threads if worth else 1  # the bits are the same
-        run.scratch, run.scratch_nbytes = ffi.cast("char *", address_of(self._scratch)), self._scratch_nbytes
+        self._bind(run, [tape for tape, _ in tapes], memory, externals)
         run.seed, run.n_samples = seed % 2**64, n_samples
         run.step, run.epoch, run.cursor = position.step, position.epoch, position.cursor
         run.first, run.last = instructions or (0, 0)
@@ -320,29 +335,56 @@ class Executor:
         run.seconds = seconds
         segments = ffi.new("nn_segment[]", [(t.cdata(), n) for t, n in tapes])
         fault = ffi.new("nn_fault *")
+        run.events = ffi.NULL
+        if events:
+            events.bind(run, [tape for tape, _ in tapes])
         status = lib.nn_tape_run(self.kernels, segments, len(tapes), run, fault)
+        if events:
+            events.collect([tape for tape, _ in tapes])
         position.step, position.cursor = run.step, run.cursor
         if profile and tapes[0][1]:
             tapes[0][0].seconds = [s / tapes[0][1] for s in seconds]
         if status == lib.NN_ERR_STOPPED:
             raise Interrupted(f"stopped after step {run.step}")
         if status != lib.NN_OK:
-            raise _explain(status, fault, tapes)
+            raise explain(status, fault, tapes)
+
+    def _bind(self, run, tapes: list[Tape], memory: Memory, externals: dict[int, Tensor]) -> None:
+        """Addresses and sizes of everything that tapes need, and the threads that are worth their while."""
+        for tape in tapes:
+            memory.reserve(tape.nbytes)
+        run.base = [memory.pointer(r) for r in ("param", "state", "work")]
+        run.nbytes = [memory.nbytes[r] for r in ("param", "state", "work")]
+        for i in range(lib.NN_MAX_EXTERNALS):
+            t = externals.get(i)
+            run.external[i] = t.pointer if t is not None else ffi.NULL
+            run.external_nbytes[i] = t.nbytes if t is not None else 0
+        worth = any(tape.flop >= PARALLEL_FLOP for tape in tapes)
+        run.threads = self.threads if worth else 1  # the bits are the same
+        run.scratch, run.scratch_nbytes = ffi.cast("char *", address_of(self._scratch)), self._scratch_nbytes
+
+    def bound(self, tape: Tape, memory: Memory, externals: dict[int, Tensor], n_samples: int) -> Callable[[], None]:
+        """One step of a tape as a call without arguments, made ready once: from Python it costs a microsecond. It sees what
+        externals and memory hold at the time, also after a region has moved. Raises as `run` does. Not for two threads at a
+        time, nor beside another run on this memory."""
+        run, fault = ffi.new("nn_run *"), ffi.new("nn_fault *")
+        run.n_samples = n_samples
+        segment = ffi.new("nn_segment[]", [(tape.cdata(), 1)])
+        call, table, moves = lib.nn_tape_run, self.kernels, -1
+
+        def step() -> None:
+            nonlocal moves
+            if moves != memory.moves:
+                self._bind(run, [tape], memory, externals)
+                moves = memory.moves
+            run.step = run.cursor = 0
+            if status := call(table, segment, 1, run, fault):
+                raise explain(status, fault, [(tape, 1)])
+
+        return step
 
     def steps(self, tape: Tape, memory: Memory, externals: dict[int, Tensor], **options):
         """Step through one step of a tape: yields (index, instruction) after each instruction has run."""
         for i, instruction in enumerate(tape.instructions):
             self.run([(tape, 1)], memory, externals, instructions=(i, i + 1), **options)
             yield i, instruction
-
-
-def _explain(status: int, fault, tapes) -> NNError:
-    """The exception for a fault: tape, instruction, layer, op, step, index and value."""
-    if fault.instr < 0:
-        text = ffi.string(lib.nn_status_text(status)).decode()
-        return GraphError(f"tape {tapes[fault.segment][0].name}: {text} (buffer or region {fault.index})")
-    i = tapes[fault.segment][0].instructions[fault.instr]
-    where = f"step {fault.step}, layer {i.layer or '-'}, op {i.op}{' ' + i.note if i.note else ''} (instruction {fault.instr})"
-    if status == lib.NN_ERR_NONFINITE:
-        return error_for(status, where, f": element {fault.index} is {fault.value}")
-    return error_for(status, where, f" at {fault.index}, value {fault.value:g}" if fault.index >= 0 else "")

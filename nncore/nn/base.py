@@ -19,11 +19,12 @@ class Builder:
     """What layers build with: the model's parameters and states by name, and whether the tape is for training.
 
     `updates` collects effects that a training step carries out beside the optimizer's (running statistics); `penalties`
-    scalar nodes that are added to the loss.
+    scalar nodes that are added to the loss. `working` makes of a parameter, and its number, what a step computes with.
     """
 
-    def __init__(self, parameters: dict[str, Parameter], training: bool, states: dict[str, State] | None = None):
-        self.parameters, self.training = parameters, training
+    def __init__(self, parameters: dict[str, Parameter], training: bool, states: dict[str, State] | None = None, working=None):
+        self.parameters, self.training, self.working = parameters, training, working
+        self._made: dict[Parameter, Node] = {}
         self.states = {} if states is None else states
         self.updates: list[Node] = []
         self.penalties: list[Node] = []
@@ -32,13 +33,16 @@ class Builder:
         self.layer, self.number = "", 0
 
     def parameter(self, name: str, shape: tuple, init, fans: tuple[int, int], kind: str = "weight",
-                  layout: str = "") -> Parameter:
+                  layout: str = "") -> Node:
         """The layer's parameter, made when first asked for: tapes of other batch sizes and layers used twice share it."""
         full = f"{self.layer}.{name}"
         if full not in self.parameters:
             number, start = len(self.parameters), initialiser(init)
             self.parameters[full] = Parameter(full, shape, lambda w: start(w, *fans, number), kind, layout)
-        return self._fitting(self.parameters[full], shape)
+        w = self._fitting(self.parameters[full], shape)
+        if w not in self._made:
+            self._made[w] = self.working(w, len(self._made)) if self.working else w
+        return self._made[w]
 
     def state(self, name: str, shape: tuple, init: float = 0.0) -> State:
         """A state of the layer that the model file keeps, as running statistics: made and set to `init` when first asked for."""

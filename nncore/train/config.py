@@ -19,12 +19,14 @@ from typing import Annotated, Literal
 import msgspec
 
 from nncore.errors import DataError, NNError, UsageError
+from nncore.graph.plan import MATH_MODES
 from nncore.train import parts
+from nncore.train.duration import duration
 from nncore.train.parts import Wrong, near, plain
+from nncore.train.precision import precision
 from nncore.train.toml import read_toml, to_toml
 
 NAMES = ("name", "kind", "preset")  # a table in which one of these changes is another table
-MATH_MODES = ("f32",)
 DATA = "fashion-mnist"  # what is taken when nothing is asked for
 Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 53)]
 Amount = Annotated[float, msgspec.Meta(ge=0)]
@@ -64,9 +66,12 @@ class Train(Table):
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     shards: Count = 1
     steps: Count | None = None
+    deadline: str | float | None = None
+    horizons: tuple[tuple[int, Count], ...] | None = None
     patience: Count | None = None
     threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     math: str = "f32"
+    precision: str | None = None
     loss: dict = {}
 
 
@@ -79,11 +84,13 @@ class Penalty(Table):
 
 
 class Run(Table):
-    """[run]: what nncore adds to the settings of a run: the data's fingerprint, numerics id and version it was made with."""
+    """[run]: what nncore adds to the settings of a run: the data's fingerprint, numerics id and version it was made with, and
+    the deadline in seconds that its epochs were planned for."""
 
     fingerprint: str = ""
     numerics: int = 0
     version: str = ""
+    deadline: float | None = None
 
 
 class Config(Table):
@@ -108,8 +115,11 @@ class Config(Table):
         return found
 
     def tables(self) -> dict:
-        """All tables as plain values, what is None left out."""
-        return _without_none(msgspec.to_builtins(self))
+        """All tables as plain values, what is None left out, and a number of epochs that a deadline has yet to plan."""
+        found = _without_none(msgspec.to_builtins(self))
+        if self.train.deadline is not None:
+            del found["train"]["epochs"]
+        return found
 
     def to_toml(self) -> bytes:
         """The text of config.toml."""
@@ -258,16 +268,43 @@ def _resolved(tables: dict, origins: dict) -> Config:
         raise Wrong("data.folder", "give data.name or data.folder, not both")
     if fixed["train"].math not in MATH_MODES:
         raise Wrong("train.math", f"unknown math mode {fixed['train'].math!r}{near(fixed['train'].math, MATH_MODES)}")
+    try:
+        precision(fixed["train"].precision)
+    except UsageError as e:
+        raise Wrong("train.precision", str(e)) from None
     if fixed["train"].patience and not fixed["data"].validation:
         raise Wrong("train.patience", "it watches the validation loss: set data.validation (--validation SHARE) too, "
                                       "for example 0.1")
-    fixed["train"] = msgspec.structs.replace(fixed["train"], loss=parts.complete_loss(fixed["train"].loss))
+    fixed["train"] = _planned(fixed["train"], origins)
     optimizer, schedule = parts.complete_optimizer(tables.get("optimizer", {}), tables.get("schedule", {}),
                                                    lambda key: origins[key][1] is not NNError)
     model = parts.complete_model(tables.get("model", {}))
     augment = parts.complete_augment(tables.get("augment", {}), fixed["data"].known_as)
     average, clip = (getattr(parts, f"complete_{k}")(tables.get(k, {})) for k in ("average", "clip"))
     return Config(**fixed, model=model, optimizer=optimizer, schedule=schedule, augment=augment, average=average, clip=clip)
+
+
+def _planned(train: Train, origins: dict) -> Train:
+    """[train] with its loss filled in, and checked for what says how long it takes."""
+    deadline, horizons = train.deadline, train.horizons
+    if deadline is not None:
+        try:
+            deadline = duration(deadline)
+        except ValueError as e:
+            raise Wrong("train.deadline", str(e)) from None
+        if origins.get("train.epochs", ("", NNError))[1] is not NNError:
+            raise Wrong("train.deadline", "a deadline plans the number of epochs: leave train.epochs (--epochs) out, or give a "
+                                          "number of epochs and no deadline")
+    begins = [begin for begin, _ in horizons or ((0, 1),)]
+    if begins[0] != 0 or begins != sorted(set(begins)):
+        raise Wrong("train.horizons", f"expected pairs (epoch, epochs), the first from epoch 0, ascending; found {horizons}")
+    return msgspec.structs.replace(train, loss=parts.complete_loss(train.loss), deadline=deadline)
+
+
+def refuse_deadline(config: Config) -> None:
+    """Raises UsageError for settings that only `nncore train` can follow, for it alone plans and keeps a plan."""
+    if config.train.deadline is not None:
+        raise UsageError("train.deadline: only nncore train plans by a deadline; give train.epochs here")
 
 
 def _keys() -> list[str]:

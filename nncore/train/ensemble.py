@@ -25,6 +25,7 @@ from nncore.optim.optimizers import Momentum
 from nncore.optim.schedules import CosineRestarts
 from nncore.tensor import Tensor
 from nncore.train.callbacks import Callback
+from nncore.train.inference import argmax
 from nncore.train.model import Model, load
 from nncore.train.predictions import Score, class_bytes, score
 from nncore.train.samples import samples
@@ -160,7 +161,7 @@ def _argmax(t: Tensor) -> list[int]:
     """The first largest of each row, or its first NaN."""
     if len(t.shape) != 2 or t.shape[1] < 2:
         raise ShapeError(f"a committee decides between two or more classes, its members have outputs {t.shape}")
-    return [next((j for j, v in enumerate(row) if v != v), row.index(max(row))) for row in t.tolist()]
+    return argmax(t.tolist())
 
 
 # ---- making ----------------------------------------------------------------------------------------------------------

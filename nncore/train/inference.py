@@ -75,26 +75,36 @@ def collect(model, what: str, data: Samples, executor: Executor | None, fold: bo
         z, *_ = model.graph(data, batch, training=False)
         heads = z if isinstance(z, dict) else {"": z}
         found = dict(zip(heads, folded(list(heads.values())), strict=True)) if fold else heads
-        return [], {head: _answer(what, ops.flatten(zh)) for head, zh in found.items()}
+        return [], {head: answer(what, zh) for head, zh in found.items()}
 
-    parts: dict[str, list[Tensor]] = {}
+    found: dict[str, Tensor] = {}
     position, executor = Position(), executor or Executor()
     for tape, steps in segments(model, what, data, build, fold):
         for _ in range(steps):
+            begin = position.cursor
             executor.run([(tape, 1)], model.memory, externals(data), position, n_samples=len(data))
             for head in tape.outputs:
-                parts.setdefault(head, []).append(model.memory.output(tape, head))
-    found = {head: Tensor((len(data), *ts[0].shape[1:]), ts[0].dtype, b"".join(t.tobytes() for t in ts))
-             for head, ts in parts.items()}
+                part = model.memory.output(tape, head)
+                each = part.nbytes // tape.batch
+                if head not in found:
+                    found[head] = Tensor((len(data), *part.shape[1:]), part.dtype, bytearray(len(data) * each))
+                found[head].memory[begin * each : position.cursor * each] = part.memory
     return found if isinstance(model.outputs, dict) else found[""]
 
 
-def _answer(what: str, z: Node) -> Node:
+def answer(what: str, z: Node) -> Node:
+    """What is asked for, of a network's outputs: "classes", "proba" or "values"; one output gives its value in any case."""
+    z = ops.flatten(z)
     if what == "values" or z.shape[1] == 1:
         return z
     if what == "classes":
         return ops.argmax(z)
     return z if z.op is ops.softmax else ops.softmax(z)  # a network that ends in Softmax gives probabilities already
+
+
+def argmax(rows: list[list[float]]) -> list[int]:
+    """The first largest of each row, or its first NaN."""
+    return [next((j for j, v in enumerate(row) if v != v), row.index(max(row))) for row in rows]
 
 
 def top_k(model, data: Samples, k: int, executor: Executor | None) -> float:

@@ -299,9 +299,10 @@ def rates(trainer, points: int = 200) -> dict | None:
     schedule = getattr(trainer.settings.optimizer, "rate", None)
     if schedule is None or not hasattr(schedule, "node"):
         return None
-    total = trainer.total_steps
+    total, each = trainer.total_steps, trainer.steps_per_epoch
     count, layout = State("count", (1,), "i64"), Layout()
-    tape = compile_tape("rates", 1, [], {"rate": schedule.node(count, total)}, layout)
+    horizons = {trainer.settings.horizon(epoch) for epoch in range(trainer.settings.epochs)}
+    tapes = {n: compile_tape("rates", 1, [], {"rate": schedule.node(count, each * n)}, layout) for n in horizons}
     memory = Memory(layout)
     every = max(total // points, 1)
     steps = [*range(0, total, every)]
@@ -309,6 +310,7 @@ def rates(trainer, points: int = 200) -> dict | None:
     found = []
     for step in steps:
         memory.tensor(count).flat()[0] = step
+        tape = tapes[trainer.settings.horizon(step // each)]
         trainer.executor.run([(tape, 1)], memory, {})
         found.append(memory.output(tape, "rate").tolist()[0])
-    return {"steps": steps, "rates": found, "steps_per_epoch": trainer.steps_per_epoch}
+    return {"steps": steps, "rates": found, "steps_per_epoch": each}

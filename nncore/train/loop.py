@@ -11,9 +11,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from nncore.data.augment import Augment
-from nncore.errors import Interrupted, LimitError, NonFiniteError, UsageError
+from nncore.errors import FlaggedError, Interrupted, LimitError, NonFiniteError, UsageError
 from nncore.graph import ops
 from nncore.graph.autodiff import add_all, gradients
+from nncore.graph.events import Events
 from nncore.graph.node import Node, State
 from nncore.graph.plan import physical_memory
 from nncore.graph.tape import Executor, Position, Tape, compile_tape
@@ -22,10 +23,14 @@ from nncore.optim.clipping import ClipNorm, ClipValue
 from nncore.optim.schedules import Constant, schedule
 from nncore.tensor import Tensor
 from nncore.train.averaging import Averaging
+from nncore.train.diagnosis import locate
 from nncore.train.history import History
 from nncore.train.inference import planned_nbytes
+from nncore.train.instruments import instruments
+from nncore.train.observer import Observer
+from nncore.train.precision import Precision
 from nncore.train.samples import Samples
-from nncore.train.steps import apply_loss, counts_correct, externals, measure, write_weights
+from nncore.train.steps import apply_loss, counts_correct, measure, write_weights
 from nncore.train.worker import Worker
 
 REGION_WORDS = {"param": "parameters", "state": "states", "work": "values of a step"}
@@ -46,6 +51,12 @@ class Settings:
     augment: Augment | None = None
     clip: object = None
     average: object = None
+    precision: Precision = Precision()
+    horizons: tuple[tuple[int, int], ...] = ()  # (epoch, epochs): from that epoch on, schedules stretch over so many
+
+    def horizon(self, epoch: int) -> int:
+        """Epochs that schedules stretch over while this epoch runs: all of them, unless the plan was changed on the way."""
+        return next((epochs for begin, epochs in reversed(self.horizons) if begin <= epoch), self.epochs)
 
     def check(self, n: int) -> None:
         """Raises UsageError for sizes that make no sense."""
@@ -93,9 +104,13 @@ class Trainer:
     profile: bool = False
     position: Position = field(default_factory=Position)
     history: History = field(default_factory=History)
+    watch: object = None
 
     def __post_init__(self):
         self.settings.check(len(self.data))
+        self.watch = instruments(self.watch)
+        self.events = Events(self.watch.policy)
+        self.observer = Observer(self)
         self.executor = self.executor or Executor()
         self.reason: str | None = None
         self.best: bytes | None = None
@@ -106,9 +121,7 @@ class Trainer:
         if any(getattr(c, "needs_gradient_norm", False) for c in self.callbacks):
             self.norm = self.model.state("gradient.norm2", ())
         self.held = self._held_rate()
-        n, batch = len(self.data), self.settings.batch
-        self.tape = self._tape("train", batch)
-        self.tail = self._tape("train-tail", n % batch) if n % batch else None
+        self._build()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -117,8 +130,18 @@ class Trainer:
 
     @property
     def total_steps(self) -> int:
-        """Steps of the whole run: what schedules without a duration of their own stretch over."""
+        """Steps of the whole run."""
         return self.steps_per_epoch * self.settings.epochs
+
+    @property
+    def limit(self) -> int:
+        """The step at which the run ends."""
+        return self.settings.steps or self.total_steps
+
+    @property
+    def planned_steps(self) -> int:
+        """What schedules without a duration of their own stretch over: the whole run, as planned when the epoch began."""
+        return self.steps_per_epoch * self.settings.horizon(self.position.epoch)
 
     @property
     def plan(self) -> dict[str, int]:
@@ -139,16 +162,27 @@ class Trainer:
 
     # ---- building -------------------------------------------------------------------------------------------------
 
+    def _build(self) -> None:
+        n, batch = len(self.data), self.settings.batch
+        self.tape = self._tape("train", batch)
+        self.tail = self._tape("train-tail", n % batch) if n % batch else None
+        self.built_for = self.planned_steps
+
+    def follow_plan(self) -> None:
+        """Tapes anew where an epoch begins with another horizon than the one before it."""
+        if self.built_for != self.planned_steps:
+            self._build()
+
     def _tape(self, name: str, batch: int) -> Tape:
         s = self.settings
         # The tail may not divide into the shards: it then runs as one.
         shards = s.shards if batch % s.shards == 0 else 1
-        z, t, built = self.model.graph(self.data, batch, training=True, shards=shards, augment=s.augment)
+        z, t, built = self.model.graph(self.data, batch, True, shards, s.augment, s.precision)
         data_loss = apply_loss(s.loss, self.model, z, t, built.mix)
         weights = self.model.trainable
         penalties = [*built.penalties, *(s.penalty.terms(weights) if s.penalty else [])]
         loss = add_all([data_loss, *penalties])
-        grads = gradients(loss, weights)
+        grads = {w: s.precision.rounded("gradients", g, i) for i, (w, g) in enumerate(gradients(loss, weights).items())}
         if not grads:
             raise UsageError("no parameter reaches the loss: there is nothing to learn")
         per_sample = loss if s.loss.reduction == "mean" else ops.scale(loss, c=1.0 / batch)
@@ -156,9 +190,12 @@ class Trainer:
         self.counts = counts_correct(z, t)
         if self.norm is not None:
             effects.append(ops.assign(self.norm, add_all([ops.sum_squares(g) for g in grads.values()])))
-        effects += s.optimizer.effects(s.clip(grads) if s.clip else grads, self.model.states, self.total_steps, self.held)
+        effects += s.optimizer.effects(s.clip(grads) if s.clip else grads, self.model.states, self.planned_steps, self.held)
+        effects += s.precision.behind(list(grads), [v for k, v in self.model.states.items() if k.startswith("optimizer.")
+                                                    and v.dtype == "real"])
         effects += self._averages(list(grads))
-        return compile_tape(f"{self.model.name}/{name}", batch, effects, {"loss": loss}, self.model.layout)
+        return compile_tape(f"{self.model.name}/{name}", batch, effects, {"loss": loss}, self.model.layout,
+                            accumulator=s.precision.accumulator)
 
     def _averages(self, updated: list) -> list[Node]:
         """The effects that average what the step has updated."""
@@ -167,7 +204,7 @@ class Trainer:
             return []
         leaves = [*updated, *(self.model.kept_states if average.statistics else [])]
         self.averaging = self.averaging or Averaging(self, average, leaves)
-        return average.effects(leaves, states, states["optimizer.count"], self.total_steps, self.steps_per_epoch)
+        return average.effects(leaves, states, states["optimizer.count"], self.planned_steps, self.steps_per_epoch)
 
     def begin(self) -> None:
         """States of an optimizer without a past; averages of no step but the first weights."""
@@ -176,6 +213,7 @@ class Trainer:
         for name, s in self.model.states.items():
             if name.startswith("optimizer."):
                 memory.tensor(s).memory[:] = bytes(memory.tensor(s).nbytes)
+        self.settings.precision.begin(self.model, self.executor)
         if self.averaging:
             self.averaging.begin()
 
@@ -211,13 +249,12 @@ class Trainer:
             self.rate = self.settings.optimizer.rate.value
         for c in self.callbacks:
             getattr(c, "on_train_begin", lambda _: None)(self)
-        limit = self.settings.steps or self.total_steps
         if self.averaging and self.averaging.inside:
             self.averaging.swap()
         self.worker = Worker()
         try:
-            while self.position.epoch < self.settings.epochs and self.position.step < limit and self.reason is None:
-                self._epoch(limit)
+            while self.position.epoch < self.settings.epochs and self.position.step < self.limit and self.reason is None:
+                self._epoch(self.limit)
         finally:
             self.worker.close()
         for c in self.callbacks:
@@ -238,6 +275,7 @@ class Trainer:
 
     def _epoch(self, limit: int) -> None:
         n, batch, p = len(self.data), self.settings.batch, self.position
+        self.follow_plan()
         self.good = self.model.snapshot(), Position(p.step, p.epoch, p.cursor)
         if p.cursor == 0:
             self.model.memory.tensor(self.sums).view()[:] = memoryview(bytes(32)).cast("d")
@@ -250,9 +288,9 @@ class Trainer:
         try:
             self._drive(segments, started, first)
         except Interrupted:
-            self.reason = "interrupted"
+            self.reason = self.reason or "interrupted"
         except NonFiniteError as e:
-            self._meet_nonfinite(self._locate(e))
+            self._meet_nonfinite(locate(self, e))
             return
         if p.cursor < n:  # a step limit or the user ended it in the middle
             return
@@ -279,9 +317,7 @@ class Trainer:
     def _drive(self, segments, started: float, first: int) -> None:
         """Run segments on the worker thread; wait here, showing progress; Ctrl-C raises the stop flag."""
         interrupted = False
-        call = self.worker.start(lambda: self.executor.run(
-            segments, self.model.memory, externals(self.data), self.position, seed=self.settings.seed,
-            n_samples=len(self.data), shuffle=True, profile=self.profile))
+        call = self.worker.start(lambda: self.observer.run(segments, lambda: interrupted))
         while not call.done.is_set():
             try:
                 call.done.wait(0.1)
@@ -290,6 +326,7 @@ class Trainer:
             except KeyboardInterrupt:
                 interrupted = True
                 self.executor.stop()
+        self.observer.tell()
         if call.failure:
             raise call.failure
         if interrupted:  # the flag came after the last step: what was asked for is done all the same
@@ -307,25 +344,16 @@ class Trainer:
 
     # ---- when numbers break ---------------------------------------------------------------------------------------
 
-    def _locate(self, error: NonFiniteError) -> NonFiniteError:
-        """Run the step that failed once more, watching every instruction, to name the first bad value. The step has changed
-        nothing: the check stands before all updates."""
-        p = self.position
-        tape = self.tape if len(self.data) - p.cursor >= self.settings.batch else self.tail
-        try:
-            self.executor.run([(tape, 1)], self.model.memory, externals(self.data), Position(p.step, p.epoch, p.cursor),
-                              seed=self.settings.seed, n_samples=len(self.data), shuffle=True, watch=True)
-        except NonFiniteError as e:
-            error = e
-        return error
-
     def _meet_nonfinite(self, error: NonFiniteError) -> None:
         """Ask the callbacks; if none deals with it, put back the last good weights and raise."""
         dealt = [getattr(c, "on_nonfinite", lambda *_: False)(self, error) for c in self.callbacks]
         if not any(dealt):
             self.put_back()
-            raise NonFiniteError(f"{error}\nThe weights are back at those of epoch {self.position.epoch}, step "
-                                 f"{self.position.step}, the last good ones. A smaller learning rate is the usual remedy.")
+            remedy = "" if isinstance(error, FlaggedError) else " A smaller learning rate is the usual remedy."
+            p = self.position
+            back = f"The weights are back at those of epoch {p.epoch}, step {p.step}, the last good ones."
+            error.args = (f"{error}\n{back}{remedy}",)
+            raise error
 
     def put_back(self) -> None:
         """Back to where the present epoch began: weights, states, position."""

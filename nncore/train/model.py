@@ -14,7 +14,7 @@ from nncore.errors import ShapeError, UsageError
 from nncore.graph import ops
 from nncore.graph.node import Input as InputNode
 from nncore.graph.node import Node, Parameter, State, layer_scope
-from nncore.graph.plan import Layout
+from nncore.graph.plan import MATH_MODES, Layout
 from nncore.graph.tape import Executor, Memory, Tape, compile_tape
 from nncore.nn.base import Builder, Connection, Input, Layer, ordered
 from nncore.nn.losses import Loss
@@ -24,6 +24,7 @@ from nncore.train.callbacks import as_callback
 from nncore.train.inference import default_loss
 from nncore.train.loop import Settings, Trainer
 from nncore.train.metrics import Evaluation, confusion
+from nncore.train.precision import Precision, precision
 from nncore.train.samples import Samples, samples
 from nncore.train.steps import data_nodes
 from nncore.train.transfer import Transfer
@@ -37,12 +38,14 @@ class Model(Transfer):
     Args: inputs, outputs: connections, or a dict of output connections by name for several heads; seed of the initial
     weights, shuffles, dropout; standardise: how samples are scaled before the first layer, fixed when training starts and
     stored with the model: "global" or "feature" (mean 0, variance 1 from the training set), "unit" (bytes / 255), "none",
-    or "auto" (global for bytes, none for floats).
+    or "auto" (global for bytes, none for floats); math: arithmetic of the products, f32, bf16, bf16x3 or bf16x6, of training
+    and of prediction alike.
     """
 
     name = "model"
 
-    def __init__(self, inputs: Connection, outputs: Connection | dict[str, Connection], seed: int = 0, standardise: str = "auto"):
+    def __init__(self, inputs: Connection, outputs: Connection | dict[str, Connection], seed: int = 0, standardise: str = "auto",
+                 math: str = "f32"):
         if standardise not in MODES:
             raise UsageError(f"standardise is one of {', '.join(MODES)}, got {standardise!r}")
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -57,6 +60,20 @@ class Model(Transfer):
         self.initial: Tape | None = None
         self.tapes: dict[tuple, Tape] = {}
         self.batches: dict[tuple, int] = {}
+        self.math = math
+
+    @property
+    def math(self) -> str:
+        """The math mode of the network's products; setting it changes the tapes made from then on. Raises UsageError for one
+        that there is not."""
+        return self.layout.math
+
+    @math.setter
+    def math(self, mode: str) -> None:
+        if mode not in MATH_MODES:
+            raise UsageError(f"math is one of {', '.join(MATH_MODES)}, got {mode!r}")
+        self.layout.math = mode
+        self.tapes.clear()
 
     # ---- building -------------------------------------------------------------------------------------------------
 
@@ -71,10 +88,11 @@ class Model(Transfer):
         """The model's state of that name, made when first asked for."""
         return self.states.setdefault(name, State(name, shape, dtype))
 
-    def forward(self, x: Node, training: bool) -> tuple[Node | dict[str, Node], Builder]:
+    def forward(self, x: Node, training: bool, precision: Precision | None = None) -> tuple[Node | dict[str, Node], Builder]:
         """The network applied to x, as graph nodes (a dict by name for several heads), and the builder with the layers'
-        updates and penalties."""
-        builder = Builder(self.parameters, training, self.states)
+        updates and penalties; weights and outputs of layers rounded as `precision` has it."""
+        precision = precision or Precision()
+        builder = Builder(self.parameters, training, self.states, precision.working)
         values = builder.outputs
         values[self.inputs] = x
         for c in self._order:
@@ -82,7 +100,8 @@ class Model(Transfer):
             builder.layer = str(builder.number)
             label = f"{builder.number} {type(c.layer).__name__}"
             with layer_scope(label):
-                values[c] = c.layer.build(builder, *(values[i] for i in c.inputs))
+                y = c.layer.build(builder, *(values[i] for i in c.inputs))
+                values[c] = precision.rounded("activations", y, builder.number)
         if isinstance(self.outputs, dict):
             return {name: values[c] for name, c in self.outputs.items()}, builder
         return values[self.outputs], builder
@@ -127,12 +146,13 @@ class Model(Transfer):
         if image_shape != self.image_shape:
             raise ShapeError(f"the model was made for samples of shape {self.image_shape}, got {image_shape}")
 
-    def graph(self, data: Samples, batch: int, training: bool, shards: int = 1, augment: Augment | None = None) -> tuple:
+    def graph(self, data: Samples, batch: int, training: bool, shards: int = 1, augment: Augment | None = None,
+              precision: Precision | None = None) -> tuple:
         """(outputs, labels or targets, builder) of one step over `data`, as graph nodes; dicts of them for several heads."""
         with layer_scope("data"):
             classes = len(data.classes) if data.classes else 256
             x, t, mix = data_nodes(data, batch, self.mean, self.scale, classes, shards, augment)
-        z, builder = self.forward(x, training)
+        z, builder = self.forward(x, training, precision)
         builder.mix = mix
         return z, t, builder
 
@@ -159,10 +179,11 @@ class Model(Transfer):
         data: a split, or (x, y) arrays. validation: a share of the training samples in (0, 1) to hold out, a split, or
         (x, y). loss: CrossEntropy for labels, MSE for targets by default. options: penalty (L1, L2), augment (an
         Augment or its text, as "shift=2,rotate=10": what happens to training samples, never to others), clip (ClipNorm,
-        ClipValue), average (EMA, SWA), shards, steps (stop after so many), executor, on_progress (called with a Progress
-        ten times a second), profile (print(model.tape) then shows the microseconds of each instruction). Ctrl-C stops
-        within a step, keeps what was learned and sets history.stopped to "interrupted". A further fit goes on from the
-        weights, with the standardisation of the first and an optimizer without a past.
+        ClipValue), average (EMA, SWA), precision (emulated formats: a Precision or its text, "weights=bf16:sr"), shards,
+        steps (stop after so many), executor, on_progress (called with a Progress ten times a second), profile (print(model.tape)
+        then shows the microseconds of each instruction), watch (Instruments or their text, as "raise" or "1,every=50";
+        docs/numerics.md). Ctrl-C stops within a step, keeps what was learned and sets history.stopped to "interrupted". A further
+        fit goes on from the weights, with the standardisation of the first and an optimizer without a past.
         Raises UsageError, ShapeError, DataError; NonFiniteError (naming layer, op, step) after putting back the weights
         of the last good epoch.
         """
@@ -181,7 +202,8 @@ class Model(Transfer):
         settings = Settings(epochs, batch, optimizer or Adam(), loss, options.pop("penalty", None),
                             options.pop("shards", 1), options.pop("steps", None), self.seed,
                             _augment(options.pop("augment", None), found), options.pop("clip", None),
-                            options.pop("average", None))
+                            options.pop("average", None), precision(options.pop("precision", None)),
+                            options.pop("horizons", ()))
         settings.check(len(train))
         self.declare(train.image_shape)
         trainer = Trainer(self, train, settings, held_out, [as_callback(c) for c in callbacks or []], **options)
@@ -218,6 +240,14 @@ class Model(Transfer):
         x: samples with the buffer protocol or DLPack, or a split. Raises ShapeError for samples of another size.
         """
         return inference.collect(self, "proba" if proba else "classes", samples(x), executor, fold)
+
+    def predictor(self, batch: int = 1, proba: bool = False, dtype: str = "u8", executor: Executor | None = None,
+                  fold: bool = False):
+        """The network made ready for `batch` samples of bytes or floats at a time: predictor(x) is what predict(x) gives, as
+        an int or a list, in a few microseconds. See Predictor. Raises UsageError."""
+        from nncore.train.predictor import Predictor
+
+        return Predictor(self, batch, proba, dtype, executor, fold)
 
     def logits(self, x, executor: Executor | None = None, fold: bool = False):
         """The network's outputs as they are, (N, outputs); a dict of them for several heads. fold as in predict."""
@@ -316,13 +346,13 @@ class Model(Transfer):
 class Sequential(Model):
     """Layers one after the other: an ordered list *is* the model."""
 
-    def __init__(self, layers: list[Layer], seed: int = 0, standardise: str = "auto"):
+    def __init__(self, layers: list[Layer], seed: int = 0, standardise: str = "auto", math: str = "f32"):
         if not layers or not all(isinstance(layer, Layer) for layer in layers):
             raise UsageError("Sequential takes a list of at least one layer")
         x = start = Input(())
         for layer in layers:
             x = layer(x)
-        super().__init__(start, x, seed, standardise)
+        super().__init__(start, x, seed, standardise, math)
 
 
 def _augment(given: Augment | str | None, data: Samples) -> Augment | None:

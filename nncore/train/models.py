@@ -7,11 +7,12 @@ from nncore.nn.zoo import MODELS
 from nncore.train.model import Model
 
 
-def make(name: str, classes: int = 10, seed: int = 0, shape: tuple[int, ...] = (), standardise: str = "auto", **options) -> Model:
-    """A network of the zoo with weights of its own. shape: of a sample, where the data are not to say it; options: the
-    builder's keyword arguments. Raises KeyError for a name that is not in MODELS.
+def make(name: str, classes: int = 10, seed: int = 0, shape: tuple[int, ...] = (), standardise: str = "auto",
+         math: str = "f32", **options) -> Model:
+    """A network of the zoo with weights of its own. shape: of a sample, where data are not to say it; math: its mode; options:
+    the builder's keyword arguments. Raises KeyError for a name that is not in MODELS.
     """
     x = Input(shape)
-    model = Model(x, MODELS[name](x, classes, **options), seed, standardise)
+    model = Model(x, MODELS[name](x, classes, **options), seed, standardise, math)
     model.name = name
     return model

@@ -131,9 +131,9 @@ def complete_model(table: dict) -> dict:
     return {"name": name, **filled}
 
 
-def make_model(table: dict, classes: int, seed: int, standardise: str | None = None) -> Model:
+def make_model(table: dict, classes: int, seed: int, standardise: str | None = None, math: str = "f32") -> Model:
     """The network of a complete [model]."""
-    return make(table["name"], classes, seed, standardise=standardise or "auto", **_rest(table))
+    return make(table["name"], classes, seed, standardise=standardise or "auto", math=math, **_rest(table))
 
 
 def complete_loss(table: dict) -> dict:

@@ -6,11 +6,12 @@ is. Scoring is counting: the share of equal lines, its standard error, and a ver
 
 from __future__ import annotations
 
-import operator
 import os
 import struct
+import sys
 from dataclasses import dataclass
 
+from nncore._ffi import ffi, lib
 from nncore.data.csv import read_csv
 from nncore.data.idx import read_idx
 from nncore.data.source import open_regular
@@ -20,7 +21,6 @@ from nncore.tensor import Tensor
 from nncore.train.metrics import standard_error
 
 MAX_BYTES = 1 << 26
-_LINES = [b"%d\n" % c for c in range(256)]
 _VALUES = {b"%d%s" % (c, end): c for c in range(256) for end in (b"", b"\r")}
 _HINTS = {
     b"\xef": "the file begins with a byte order mark: save it as plain text",
@@ -88,20 +88,27 @@ def score(predicted: bytes, labels: bytes, threshold: float | None = None) -> Sc
         raise DataError(f"{len(predicted):,} predictions for {len(labels):,} labels; line i belongs to sample i")
     if not labels:
         raise DataError("no labels: there is nothing to score")
-    return Score(len(labels), sum(map(operator.eq, predicted, labels)), threshold)
+    # Equal bytes are the zeros of the difference, taken as one whole number: a hundred times a loop's speed.
+    difference = int.from_bytes(predicted, "little") ^ int.from_bytes(labels, "little")
+    return Score(len(labels), difference.to_bytes(len(labels), "little").count(0), threshold)
 
 
 # ---- writing ---------------------------------------------------------------------------------------------------------
 
 
 def class_bytes(classes: Tensor) -> bytes:
-    """One byte per sample from the i32 classes that `Model.predict` gives."""
-    return bytes(map(operator.index, classes.tolist()))
+    """One byte per sample from the i32 classes that `Model.predict` gives. Raises DataError for one above 255."""
+    low, *high = range(4) if sys.byteorder == "little" else range(3, -1, -1)
+    if any(bytes(classes.memory[i::4]).strip(b"\0") for i in high):
+        raise DataError("classes above 255 cannot be written or counted: labels are bytes")
+    return bytes(classes.memory[low::4])
 
 
 def format_classes(classes: bytes) -> bytes:
     """The text of a prediction file: one class a line."""
-    return b"".join(map(_LINES.__getitem__, classes))
+    text = ffi.new("uint8_t[]", 4 * max(len(classes), 1))
+    n = lib.nn_csv_format(text, len(text), ffi.from_buffer("uint8_t[]", classes), len(classes), 1)
+    return ffi.buffer(text, n)[:]
 
 
 def write_predictions(path: str | os.PathLike, classes: bytes) -> None:

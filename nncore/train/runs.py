@@ -4,6 +4,7 @@
     checkpoints/      the last two, by step      tape.txt                 the training step, instruction by instruction
     history.jsonl     one line per epoch         train_predictions.csv    one class a line
     result.json       accuracies and hashes      test_predictions.csv
+    watch.json        what instruments saw, if they were asked for or something went wrong
 
 Files are written by one background thread, in order, while training goes on. A file that cannot be written stops
 nothing: the first failure is kept in `Writer.failures` and raised when all else is done.
@@ -27,14 +28,15 @@ from nncore.tensor import Tensor
 from nncore.train import parts
 from nncore.train.callbacks import Callback, EarlyStopping
 from nncore.train.checkpoint import load_checkpoint, pack_checkpoint, pack_model, write_packed
-from nncore.train.config import Config, read_config
+from nncore.train.config import Config, read_config, refuse_deadline
 from nncore.train.history import HistoryFile, clean
 from nncore.train.loop import Trainer
 
 CONFIG, MODEL, RESULT, HISTORY, TAPE = "config.toml", "model.safetensors", "result.json", "history.jsonl", "tape.txt"
+WATCH = "watch.json"
 CHECKPOINTS, KEPT = "checkpoints", 2
 PREDICTIONS = {"train": "train_predictions.csv", "test": "test_predictions.csv"}
-_OURS = (CONFIG, MODEL, RESULT, HISTORY, TAPE, CHECKPOINTS, *PREDICTIONS.values())
+_OURS = (CONFIG, MODEL, RESULT, HISTORY, TAPE, WATCH, CHECKPOINTS, *PREDICTIONS.values())
 
 
 # ---- from settings to a trainer --------------------------------------------------------------------------------------
@@ -57,10 +59,15 @@ def limited(data, config: Config):
         return data
     if n > len(split):
         raise UsageError(f"data.limit {n:,}: {data.name} has {len(split):,} training samples")
+    return replace(data, train=first(split, n))
+
+
+def first(split, n: int):
+    """The first n samples of a split, not copied."""
     each = split.images.nbytes // len(split)
     images = Tensor((n, *split.shape[1:]), split.images.dtype, split.images.memory[: n * each])
     labels = Tensor((n,), split.labels.dtype, split.labels.memory[: n * split.labels.nbytes // len(split)])
-    return replace(data, train=replace(split, images=images, labels=labels))
+    return replace(split, images=images, labels=labels)
 
 
 def make_trainer(config: Config, data, callbacks: tuple[Callback | None, Callback | None] = (None, None),
@@ -71,16 +78,19 @@ def make_trainer(config: Config, data, callbacks: tuple[Callback | None, Callbac
     Raises UsageError for settings that do not fit the data, LimitError for a network larger than the memory.
     """
     t, p = config.train, config.penalty
-    model = parts.make_model(config.model, len(data.classes), t.seed, config.data.standardise)
+    refuse_deadline(config)
+    model = parts.make_model(config.model, len(data.classes), t.seed, config.data.standardise, t.math)
     first, last = callbacks
     between = EarlyStopping("val_loss", t.patience) if t.patience else None
     told = [c for c in (first, between, last) if c is not None]
     more = {"augment": parts.make_augment(config.augment), "average": parts.make_average(config.average),
             "clip": parts.make_clip(config.clip), "penalty": parts.make_penalty(p.l1, p.l2, p.biases)}
     options.update((k, v) for k, v in more.items() if v is not None)
+    if t.horizons:
+        options["horizons"] = t.horizons
     return model.trainer(data.train, t.epochs, t.batch, parts.make_optimizer(config.optimizer, config.schedule),
                          parts.make_loss(t.loss), config.data.validation, told, shards=t.shards,
-                         steps=min((n for n in (steps, t.steps) if n), default=None), **options)
+                         steps=min((n for n in (steps, t.steps) if n), default=None), precision=t.precision, **options)
 
 
 # ---- writing in the background ---------------------------------------------------------------------------------------
@@ -185,6 +195,19 @@ class RunFolder:
     def put_result(self, result: dict) -> None:
         """Write result.json in the background: what --json prints."""
         self.put(RESULT, (json.dumps(clean(result), indent=1) + "\n").encode())
+
+    def put_watch(self, observer) -> None:
+        """Write watch.json in the background: what the instruments saw."""
+        self.put(WATCH, (json.dumps(clean(observer.report())) + "\n").encode())
+
+    def put_broken(self, trainer: Trainer) -> None:
+        """What a training that met a bad value leaves, written when this returns: the last good weights as a model and as a
+        checkpoint, and what the instruments saw."""
+        self.put_model(trainer.model)
+        if trainer.position.step not in (0, self.kept):
+            self.keep(trainer)
+        self.put_watch(trainer.observer)
+        self.writer.wait()
 
     def checkpoints(self) -> list[Path]:
         """Checkpoints, oldest first."""

@@ -130,9 +130,9 @@ class Transfer:
         from nncore.train.model import Model, Sequential
 
         if isinstance(self, Sequential):
-            made = Sequential(layers, self.seed, self.standardise)
+            made = Sequential(layers, self.seed, self.standardise, self.math)
         else:
-            made = Model(self.inputs, outputs, self.seed, self.standardise)
+            made = Model(self.inputs, outputs, self.seed, self.standardise, self.math)
         made.name = self.name
         return made
 

@@ -17,6 +17,7 @@ from nncore.graph.ops.join import *  # noqa: F403
 from nncore.graph.ops.loss import *  # noqa: F403
 from nncore.graph.ops.norm import *  # noqa: F403
 from nncore.graph.ops.pool import *  # noqa: F403
+from nncore.graph.ops.rounding import *  # noqa: F403
 from nncore.graph.ops.update import *  # noqa: F403
 
 _FAMILIES = [module for name, module in sys.modules.items() if name.startswith(f"{__name__}.")]

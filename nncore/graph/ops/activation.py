@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from nncore.graph.node import Op
+from nncore.graph.node import Node, Op
 from nncore.graph.ops.elementwise import spread
 from nncore.graph.ops.rules import attributes, first, rows, same
 
 
 def _by_output(bwd: Op, *names: str):
     return lambda g, n: (bwd(spread(g, n), n, **{k: n.attrs[k] for k in names}),)
+
+
+def _relu_vjp(g: Node, n: Node) -> tuple:
+    """dy [y > 0]. If y is only pooled by its maxima, their gradient is masked instead: what passes the pooling is the value
+    at its place, so the bits are the same, on a quarter of the elements or fewer, and y itself is not read again."""
+    pool = g.inputs[1].inputs[0] if isinstance(g, Node) and g.op and g.op.name == "max_pool_bwd" else None
+    if pool is None or pool.inputs[0] is not n:
+        return (relu_bwd(spread(g, n), n),)
+    return (g.op(relu_bwd(g.inputs[0], pool), g.inputs[1], **g.attrs),)
 
 
 # d/dx [x >= 0] = 0 wherever it exists: the unit step passes no gradient (the perceptron rule is not one).
@@ -22,7 +31,7 @@ tanh_bwd = Op("tanh_bwd", shape=same, defaults={"a": 1.0, "b": 1.0}, scalars=att
 tanh = Op("tanh_fwd", shape=first, defaults={"a": 1.0, "b": 1.0}, scalars=attributes("a", "b"), flop=lambda n: 20 * n.size,
           vjp=_by_output(tanh_bwd, "a", "b"), epilogue=True)
 relu_bwd = Op("relu_bwd", shape=same)
-relu = Op("relu_fwd", shape=first, vjp=_by_output(relu_bwd), epilogue=True)
+relu = Op("relu_fwd", shape=first, vjp=_relu_vjp, epilogue=True)
 leaky_relu_bwd = Op("leaky_relu_bwd", shape=same, defaults={"slope": 0.01}, scalars=attributes("slope"))
 leaky_relu = Op("leaky_relu_fwd", shape=first, defaults={"slope": 0.01}, scalars=attributes("slope"),
                 vjp=_by_output(leaky_relu_bwd, "slope"), epilogue=True)

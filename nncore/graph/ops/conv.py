@@ -30,6 +30,12 @@ def _flop(w: tuple, y: Node) -> int:
     return 2 * y.size * w[0] * w[1] * w[2]
 
 
+def _narrow(n: Node) -> int:
+    """Channels of the narrower side of a convolution without groups."""
+    w = n.shape if n.op is conv_bwd_weight else n.inputs[1].shape
+    return min(w[-2:]) if n.attrs["groups"] == 1 else 0
+
+
 def _fwd_shape(n: Node) -> tuple:
     x, w, b = n.inputs
     N, H, W, C = _image(x, "conv")
@@ -73,13 +79,14 @@ def _data_vjp(g: Node, n: Node) -> tuple:
 
 
 # size: height and width of what is computed.
-conv = Op("conv_fwd", shape=_fwd_shape, vjp=_fwd_vjp, defaults={**_GEOMETRY, "size": ()}, fuses=True,
+conv = Op("conv_fwd", product=_narrow, shape=_fwd_shape, vjp=_fwd_vjp, defaults={**_GEOMETRY, "size": ()}, fuses=True,
           dims=lambda n: _dims(n, n.inputs[0].shape, n.inputs[1].shape, n.shape, -1),
           flop=lambda n: _flop(n.inputs[1].shape, n))
-conv_bwd_data = Op("conv_bwd_data", shape=_data_shape, vjp=_data_vjp, defaults={**_GEOMETRY, "size": ()}, fuses=True,
+conv_bwd_data = Op("conv_bwd_data", product=_narrow, shape=_data_shape, vjp=_data_vjp, fuses=True,
+                   defaults={**_GEOMETRY, "size": ()},
                    dims=lambda n: _dims(n, n.shape, n.inputs[1].shape, n.inputs[0].shape, -1),
                    flop=lambda n: _flop(n.inputs[1].shape, n.inputs[0]))
-conv_bwd_weight = Op("conv_bwd_weight", defaults={**_GEOMETRY, "window": ()},
+conv_bwd_weight = Op("conv_bwd_weight", product=_narrow, defaults={**_GEOMETRY, "window": ()},
                      shape=lambda n: partial(n, (*n.attrs["window"], n.inputs[0].shape[3] // n.attrs["groups"],
                                                  n.inputs[1].shape[3])),
                      dims=lambda n: _dims(n, n.inputs[0].shape, n.attrs["window"], n.inputs[1].shape, n.shards),

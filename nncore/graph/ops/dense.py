@@ -24,11 +24,13 @@ def _dense_vjp(g: Node, n: Node) -> tuple:
     return (dense_bwd_data(g, w), dense_bwd_weight(x, g), sum_rows(g) if b is not None else None)
 
 
-dense = Op("dense_fwd", shape=_dense_shape, vjp=_dense_vjp, fuses=True,
+dense = Op("dense_fwd", product=lambda n: min(n.inputs[1].shape), shape=_dense_shape, vjp=_dense_vjp, fuses=True,
            dims=lambda n: (n.shape[0], n.inputs[0].shape[1], n.shape[1], -1),
            flop=lambda n: 2 * n.size * n.inputs[0].shape[1])
-dense_bwd_data = Op("dense_bwd_data", shape=lambda n: (n.inputs[0].shape[0], n.inputs[1].shape[0]),
+dense_bwd_data = Op("dense_bwd_data", product=lambda n: min(n.inputs[1].shape),
+                    shape=lambda n: (n.inputs[0].shape[0], n.inputs[1].shape[0]),
                     dims=lambda n: (*n.shape, n.inputs[0].shape[1]), flop=lambda n: 2 * n.size * n.inputs[0].shape[1])
-dense_bwd_weight = Op("dense_bwd_weight", shape=lambda n: partial(n, (n.inputs[0].shape[1], n.inputs[1].shape[1])),
+dense_bwd_weight = Op("dense_bwd_weight", product=lambda n: min(n.shape[-2:]),
+                      shape=lambda n: partial(n, (n.inputs[0].shape[1], n.inputs[1].shape[1])),
                       dims=lambda n: (n.inputs[0].shape[0], n.inputs[0].shape[1], n.inputs[1].shape[1], n.shards),
                       flop=lambda n: 2 * n.inputs[0].size * n.inputs[1].shape[1])

@@ -33,6 +33,10 @@ scale_by = Op("scale_by", shape=first)
 add_scaled = Op("add_scaled", shape=same, defaults={"c": 1.0}, scalars=lambda n: (n.attrs["c"],), flop=lambda n: 2 * n.size,
                 vjp=lambda g, n: (g, scaled(g, n.attrs["c"])))
 add_sign = Op("add_sign", shape=same, defaults={"c": 1.0}, scalars=lambda n: (n.attrs["c"],))
+quotient = Op("quotient", shape=same, vjp=lambda g, n: _quotient_rule(spread(g, n), n))
+square_root = Op("square_root", shape=first, vjp=lambda g, n: (scale(quotient(spread(g, n), n), c=0.5),))
+exponential = Op("exponential", shape=first, flop=lambda n: 12 * n.size, vjp=lambda g, n: (times(g, n),))
+logarithm = Op("logarithm", shape=first, flop=lambda n: 22 * n.size, vjp=lambda g, n: (quotient(spread(g, n), n.inputs[0]),))
 # fill takes the tensor whose shape it copies as a mere pattern: it reads nothing.
 _fill = Op("fill", shape=lambda n: n.attrs["shape"], defaults={"c": 0.0, "shape": ()}, scalars=lambda n: (n.attrs["c"],),
            flop=lambda n: 0)
@@ -48,6 +52,12 @@ def fill(like: Node, c: float) -> Node:
 def filled(shape: tuple, c: float) -> Node:
     """A tensor of that shape with every element c."""
     return _fill(c=c, shape=shape)
+
+
+def _quotient_rule(g: Node, n: Node) -> tuple[Node, Node]:
+    """d(a / b): 1 / b and -(a / b) / b."""
+    by_a = quotient(g, n.inputs[1])
+    return by_a, scale(mul(by_a, n), c=-1.0)
 
 
 def flatten(x: Node) -> Node:

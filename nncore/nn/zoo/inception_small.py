@@ -11,7 +11,8 @@
                                    1x1, d -> 5x5, e ------+
                                    max 3x3/1 -> 1x1, f ---+
 
-81,698 parameters; batch norm and ReLU after each convolution. Accuracy is still to be measured.
+81,698 parameters; batch norm and ReLU after each convolution. Fashion-MNIST, 8 epochs, seed 0: 92.20 %, 10 minutes of one
+core with AVX2.
 """
 
 from __future__ import annotations

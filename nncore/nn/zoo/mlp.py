@@ -4,7 +4,8 @@
 
     image 28x28 -> [dense 256 -> ReLU] -> dense 10
 
-203,530 parameters. Fashion-MNIST: 88.9 % after 5 epochs, MNIST 98.4 % after 10; a few seconds.
+203,530 parameters. Fashion-MNIST: 88.9 % after 5 epochs, MNIST 98.4 % after 10; a few seconds. With hidden = (1500, 1000, 500)
+and digits moved, turned and bent in each of 250 epochs (after Ciresan et al. 2010): MNIST 99.58 %, 34 minutes of one core.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@
           -> dense 1000 -> dropout 1/2 -> dense 1000 -> dropout 1/2 -> dense 10
 
 1,672,570 parameters. The book's recipe: SGD, batch 10, rate 0.03, L2 0.1 as lambda/2n, images moved by one pixel,
-40 epochs. The recipe here, 99.5 % after 20 epochs (100 s on two cores): Adam under one cycle, batch 100, images moved, turned
-and bent a little.
+40 epochs. The recipe here: AdamW under one cycle, batch 100, 60 epochs, averaged weights, images moved by up to two pixels,
+turned and bent a little. MNIST, seed 0: 99.55 %, 14 s an epoch on one core; 99.61 % with the nine views of --tta shift=1.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from nncore.nn.pool import MaxPool2D
 from nncore.nn.zoo.catalog import chain, model
 
 
-@model("nielsen", train={"epochs": 40, "batch": 100}, optimizer={"lr": 2e-3},
-       augment={"preset": "default"})
+@model("nielsen", train={"epochs": 60, "batch": 100}, optimizer={"name": "AdamW", "lr": 1e-3, "weight_decay": 0.05},
+       augment={"preset": "default", "shift": 2}, average={"kind": "ema", "decay": 0.999})
 def nielsen(x: Connection, classes: int, *, width: int = 1000, dropout: float = 0.5) -> Connection:
     """ReLU everywhere; dropout in the dense layers only."""
     for maps in (20, 40):

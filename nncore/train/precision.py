@@ -1,0 +1,111 @@
+"""Emulated formats in a training: a pass over the step's graph that rounds what it is told to.
+
+    model.fit(data, precision="weights=bf16:sr,activations=fp16,gradients=fp16")
+    Precision.parse("weights=bf16,master=fp32")          bf16 copies of weights that are updated in float32
+
+    weights       parameters: where they begin and after every update
+    master        fp32: the parameters themselves stay float32, and `weights` rounds the copies that a step computes with
+    activations   what every layer puts out
+    gradients     of the parameters, before clipping and the optimizer
+    state         of the optimizer (momentum, second moments), after every update
+    accumulate    the running sums of dense products, forward and backward: every operation is rounded
+    sum           how they are added: naive (one chain of fused multiply-adds), kahan or neumaier
+
+Rounding is an instruction of the tape (csrc/ops/round.c): each has random numbers of its own, fixed by the seed, so a run
+repeats and resumes to the bit. Evaluation and prediction use the parameters as they are, in float32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from nncore._ffi import lib
+from nncore.errors import UsageError
+from nncore.graph import ops
+from nncore.graph.formats import Arithmetic, Format
+from nncore.graph.node import Node, Parameter
+from nncore.graph.tape import compile_tape
+
+SUMS = {"naive": lib.NN_SUM_NAIVE, "kahan": lib.NN_SUM_KAHAN, "neumaier": lib.NN_SUM_NEUMAIER}
+_NUMBERS = {"weights": 1, "master": 1, "activations": 2, "gradients": 3, "state": 4}
+_PLACES = 1 << 16  # random numbers of one part: places 0, 1, 2, ... of its own
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The arithmetic of each part; None leaves it in float32. Raises UsageError for formats that floats cannot hold."""
+
+    weights: Arithmetic | None = None
+    master: Arithmetic | None = None
+    activations: Arithmetic | None = None
+    gradients: Arithmetic | None = None
+    state: Arithmetic | None = None
+    accumulate: Arithmetic | None = None
+    sum: str = "naive"
+
+    def __post_init__(self):
+        single = Format.named("fp32")
+        if self.sum not in SUMS or (self.accumulate and self.accumulate.rounding != "nearest"):
+            raise UsageError(f"precision: accumulate=FORMAT rounds to nearest, and sum is one of {', '.join(SUMS)}")
+        for part in fields(self):
+            a = getattr(self, part.name) if part.name != "sum" else None
+            if a and (a.format.precision > 24 or a.format.largest > single.largest or a.format.smallest < single.smallest):
+                raise UsageError(f"precision: {part.name}={a.format}: values of a tape are float32 and cannot hold it")
+        if self.master and (self.master != Arithmetic(single) or not self.weights):
+            raise UsageError("precision: master=fp32 beside weights=FORMAT, or no master at all")
+
+    @classmethod
+    def parse(cls, text: str) -> Precision:
+        """PART=FORMAT[:ROUNDING] joined by commas. Raises UsageError."""
+        known, found = [part.name for part in fields(cls)], {}
+        for item in filter(None, (part.strip() for part in text.split(","))):
+            key, equals, value = item.partition("=")
+            if not equals or key not in known or key in found:
+                raise UsageError(f"precision: {item!r} is not PART=FORMAT, once for each of {', '.join(known)}")
+            found[key] = value if key == "sum" else Arithmetic.parse(value)
+        return cls(**found)
+
+    def __bool__(self) -> bool:
+        return self != Precision()
+
+    @property
+    def accumulator(self) -> int:
+        """The code of the arithmetic of dense products; 0 for float32's own."""
+        if not self.accumulate and self.sum == "naive":
+            return 0
+        a = self.accumulate or Arithmetic(Format.named("fp32"))
+        return lib.nn_accumulator(a.format.cdata(), SUMS[self.sum])
+
+    def rounded(self, part: str, x: Node, place: int) -> Node:
+        """x, rounded as the part asks; `place` tells the random numbers of several such values apart."""
+        to = getattr(self, part)
+        return ops.round_to(x, to=to, id=_NUMBERS[part] * _PLACES + place) if to else x
+
+    def working(self, w: Parameter, place: int) -> Node:
+        """What a step computes with: the parameter, or the rounded copy of its master."""
+        return self.rounded("weights", w, place) if self.master else w
+
+    def behind(self, updated: list[Parameter], states: list) -> list[Node]:
+        """The effects that round what the updates have changed."""
+        done = []
+        if self.weights and not self.master:
+            done += [ops.round_in_place(w, to=self.weights, id=_NUMBERS["weights"] * _PLACES + i) for i, w in enumerate(updated)]
+        if self.state:
+            done += [ops.round_in_place(s, to=self.state, id=_NUMBERS["state"] * _PLACES + i) for i, s in enumerate(states)]
+        return done
+
+    def begin(self, model, executor) -> None:
+        """Round the parameters that a training starts from."""
+        if self.weights and not self.master:
+            nearest = Arithmetic(self.weights.format)
+            effects = [ops.round_in_place(w, to=nearest) for w in model.trainable]
+            executor.run([(compile_tape(f"{model.name}/round", 1, effects, {}, model.layout), 1)], model.memory, {})
+
+
+def precision(given: Precision | str | None) -> Precision:
+    """A Precision from what `precision=` was given. Raises UsageError."""
+    if isinstance(given, Precision):
+        return given
+    if given is None or isinstance(given, str):
+        return Precision.parse(given or "")
+    raise UsageError(f"precision takes a Precision or its text, got {given!r}")
