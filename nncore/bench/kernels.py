@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from statistics import median
 
 from nncore._ffi import lib
 from nncore.bench.cases import Arg, Call, Case, collect, conv
 from nncore.bench.limits import Probe
-from nncore.graph.plan import Layout
+from nncore.graph.plan import MATH_MODES, Layout
 from nncore.graph.tape import PARALLEL_FLOP, Buffer, Executor, Instruction, Memory, Position, Tape
 from nncore.tensor import Tensor
 
@@ -21,7 +22,7 @@ from nncore.tensor import Tensor
 PRODUCTS = ((64, 64, 64), (128, 128, 128), (256, 256, 256), (512, 512, 512), (1024, 1024, 1024), (32, 784, 128),
             (128, 784, 128), (128, 784, 256), (128, 784, 512), (128, 256, 10), (128, 512, 10))  # fmt: skip
 _FORMS = {"dense_fwd": "nn", "dense_bwd_weight": "tn", "dense_bwd_data": "nt"}
-_BY_PEAK = {*_FORMS, "conv_fwd", "conv_bwd_data", "conv_bwd_weight"}
+BY_PEAK = {*_FORMS, "conv_fwd", "conv_bwd_data", "conv_bwd_weight"}
 
 
 def cases(text: str = "") -> Iterator[tuple[Case, tuple[int, ...]]]:
@@ -56,20 +57,29 @@ def _dense_size(op: str, m: int, k: int, n: int) -> tuple[int, ...]:
     return (m, k, n, 1) if op == "dense_bwd_weight" else (m, k, n)
 
 
+@dataclass(frozen=True)
+class Machine:
+    """What an op is run on, where no probe is needed: a level (None: the best) and threads."""
+
+    isa: str | None
+    threads: int
+
+
 class Bench:
     """A tape of one instruction over memory of its own, to be run many times."""
 
-    def __init__(self, op: str, call: Call, probe: Probe):
-        present = [(i, a, _tensor(a)) for i, a in enumerate(call.args) if a]
+    def __init__(self, op: str, call: Call, probe: Probe | Machine, real: str = "f32", math: str = "f32"):
+        present = [(i, a, _tensor(a, real)) for i, a in enumerate(call.args) if a]
         slots = {i: slot for slot, (i, _, _) in enumerate(present)}
         buffers = [Buffer(str(i), "external", a.dtype, slots[i], (a.count,), a.count) for i, a, _ in present]
         # Enough FLOP to be worth a team: the threads that were asked for are what is measured.
         instruction = Instruction(op, "", "", tuple(slots.get(i, -1) for i in range(len(call.args))), len(call.outputs),
-                                  call.dims, call.scalars, PARALLEL_FLOP)
-        self.tape = Tape(op, 1, "f32", buffers, [instruction], {"param": 0, "state": 0, "work": 0}, {})
+                                  dims_in(math, call.dims), call.scalars, PARALLEL_FLOP)
+        self.tape = Tape(op, 1, real, buffers, [instruction], {"param": 0, "state": 0, "work": 0}, {})
         self.externals = {slots[i]: t for i, _, t in present}
         self.fresh = [(t, t.tobytes()) for _, a, t in present if a.role == "inout"]
-        self.memory, self.executor, self.run = Memory(Layout("f32")), Executor(probe.isa, probe.threads), call.run
+        self.written = [self.externals[slots[i]] for i in call.outputs]
+        self.memory, self.executor, self.run = Memory(Layout(real)), Executor(probe.isa, probe.threads), call.run
 
     def seconds(self, steps: int) -> float:
         """Seconds of one step, the mean of so many."""
@@ -84,19 +94,36 @@ class Bench:
                           instructions=(0, 1))
         return (time.perf_counter() - begin) / steps
 
+    def outputs(self) -> list[memoryview]:
+        """What one step writes, in the order of the call's outputs."""
+        self.seconds(1)
+        return [t.flat() for t in self.written]
 
-def _tensor(a: Arg) -> Tensor:
-    found = Tensor((a.count,), "f32" if a.dtype == "real" else a.dtype)
+
+def dims_in(math: str, dims: tuple[int, ...]) -> tuple[int, ...]:
+    """The sizes of a product as its instruction states them in a math mode: all but f32 say how many planes of bfloat16."""
+    return dims if math == "f32" else (*dims, MATH_MODES[math])
+
+
+def _tensor(a: Arg, real: str) -> Tensor:
+    found = Tensor((a.count,), real if a.dtype == "real" else a.dtype)
     if a.values is not None:
-        found.memory[:] = a.array("f32").tobytes()
+        found.memory[:] = a.array(real).tobytes()
     return found
+
+
+def steps_for(bench: Bench, seconds: float) -> int:
+    """Steps that take about so long."""
+    once = min(bench.seconds(1) for _ in range(2))
+    if once < seconds / 30:
+        once = min(once, *(bench.seconds(n) for n in (3, 3, 30)))
+    return max(1, int(seconds / once))
 
 
 def measure(case: Case, size: tuple[int, ...], call: Call, probe: Probe, seconds: float, rounds: int) -> dict:
     """One row of the result: medians over rounds, each between two peak probes. `call` is the case's for this size."""
     bench = Bench(case.op, call, probe)
-    once = min(bench.seconds(n) for n in (1, 3, 3, 30))
-    steps = max(1, int(seconds / once))
+    steps = steps_for(bench, seconds)
     taken, shares, flop = [], [], case.flop(*size)
     before = probe.peak()
     for _ in range(rounds):
@@ -106,11 +133,12 @@ def measure(case: Case, size: tuple[int, ...], call: Call, probe: Probe, seconds
         before = after
     middle = median(taken)
     return row(title(case), shape(case, size), probe, middle, flop / middle * 1e-9, call.nbytes / middle * 1e-9,
-               median(shares) if case.op in _BY_PEAK else None)
+               median(shares) if case.op in BY_PEAK else None) | {"rounds": taken}
 
 
 def row(case: str, shape: str, probe: Probe, seconds: float | None, gflops: float | None, gbytes: float | None,
-        share: float | None) -> dict:
-    """A case as it stands in the JSON; `peers` are other packages' figures, none yet."""
-    return {"case": case, "shape": shape, "threads": probe.threads, "math": "f32", "isa": probe.isa, "seconds": seconds,
-            "gflops": gflops, "gbytes_per_s": gbytes, "share_of_peak": share, "peers": []}
+        share: float | None, math: str = "f32") -> dict:
+    """A case as it stands in the JSON; `peers` are other packages' figures (duel.py)."""
+    return {"case": case, "shape": shape, "threads": probe.threads, "math": math, "isa": probe.isa, "seconds": seconds,
+            "gflops": gflops, "gbytes_per_s": gbytes, "share_of_peak": share, "group": None, "error": None,
+            "others": None, "rounds": [], "peers": []}

@@ -14,6 +14,13 @@ def _scale_by(size, kind, rng) -> Call:
     return Call([made(n), given(data(n, kind, rng)), given(data(1, "normal", rng))], (n,))
 
 
+def _positive(size, kind, rng) -> Call:
+    """Arguments of either sign only among the special values: elsewhere they lie where the function does."""
+    (n,) = size
+    values = data(n, kind, rng)
+    return Call([made(n), given(values if kind == "special" else [abs(v) for v in values])], (n,))
+
+
 def _fill(size, kind, rng) -> Call:
     return Call([made(size[0])], size, (0.1,))
 
@@ -41,5 +48,11 @@ CASES = [
     Case("add_sign", pointwise(2, (0.1,)), counts(), Bound("u |y| for the sum, u |c| for c", _add_sign),
          alias=EITHER, bench=BENCH),
     Case("assign", pointwise(1), counts(), EXACT, alias=IN_PLACE, flop=lambda n: 0, bench=BENCH),
+    Case("quotient", pointwise(2), counts(), ulps(0.5, "one rounding"), alias=EITHER, bench=BENCH),
+    Case("square_root", _positive, counts(), ulps(0.5, "one rounding"), alias=IN_PLACE, bench=BENCH),
+    Case("exponential", pointwise(1), counts(), ulps(2, "within 2 ulp"), alias=IN_PLACE, bench=BENCH,
+         flop=lambda n: 12 * n),
+    Case("logarithm", _positive, counts(), ulps(2, "within 2 ulp"), alias=IN_PLACE, bench=BENCH,
+         flop=lambda n: 22 * n),
     Case("fill", _fill, counts(), EXACT, kinds=("zero",), flop=lambda n: 0, bench=BENCH),
 ]  # fmt: skip

@@ -65,6 +65,7 @@ CASES = [
     Case("gather_u8", _gather("u8", True), SIZES, TWICE, kinds=("normal",), special=False, variant="rows"),
     Case("gather_u8", _gather("u8", False, order=False), SIZES, TWICE, kinds=("normal",), special=False,
          variant="plain", bench=BENCH),
+    Case("gather_u8", _gather("u8", True, order=False), SIZES, TWICE, kinds=("normal",), special=False, variant="listed"),
     Case("gather_f32", _gather("f32", True), SIZES, TWICE, bench=((128, 784, 784),)),
     Case("gather_labels", _labels(1, 256), SIZES, EXACT, kinds=("normal",), special=False, bench=((128, 784, 1),)),
     Case("gather_labels", _labels(4, 70_000), SIZES, EXACT, kinds=("normal",), special=False, variant="i32"),

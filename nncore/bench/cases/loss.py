@@ -11,7 +11,7 @@ import math
 
 from nncore.bench.cases import ELEMENTARY as E
 from nncore.bench.cases import EXACT, SPILL, Bound, Call, Case, below, data, gamma, given, made, shapes, steps16
-from nncore.bench.cases.softmax import naive, row_error, rows
+from nncore.bench.cases.softmax import NARROW, naive, row_error, rows
 
 SCALE = 1 / 128
 BENCH = ((128, 10),)
@@ -207,7 +207,7 @@ def _case(op, make, bound, why, flop, sizes=GRID, variant=""):
 
 SUM = "gamma sum |terms| and the terms' own errors: "
 CASES = [
-    _case("softmax_xent", _labelled, _xent, "errors of log, the sum and the shifts", 20),
+    _case("softmax_xent", _labelled, _xent, "errors of log, the sum and the shifts", 20, GRID + NARROW),
     _case("softmax_xent_soft", _soft, _soft_xent, "errors of log, the sums and the shifts", 25),
     _case("squared_error", _targets((0.5,), _normal), _by_output(_squared), SUM + "five roundings", 4),
     _case("squared_error", _targets((0.1,), _normal), _by_output(_squared), SUM + "five roundings", 4, variant="mse"),

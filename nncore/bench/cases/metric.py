@@ -5,7 +5,7 @@ from __future__ import annotations
 from nncore.bench.cases import EXACT, Call, Case, below, changed, data, given, made, shapes
 
 KINDS = ("normal", "integer", "zero")  # integers and zeros for ties
-SHAPES = shapes((33, 16), (17, 33))
+SHAPES = shapes((33, 16), (17, 33), (40, 1))
 
 
 def _metrics(given_labels: bool):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from nncore.bench.cases import EXACT, SPILL, Bound, Call, Case, data, gamma, given, made, steps16
 
-COUNTS = (0, 1, 2, 15, 16, 17, 31, 33, 100, 257, 4095, 4096, 4097, 12_293)
-SHARDED = ((1, 1), (2, 2), (20, 4), (99, 3), (8194, 2), (12_300, 3))
+COUNTS = (0, 1, 2, 15, 16, 17, 31, 33, 100, 257, 4095, 4096, 4097, 12_293, 20_481)
+SHARDED = ((1, 1), (2, 2), (20, 4), (99, 3), (8194, 2), (12_300, 3), (40_970, 2))
 MANY = ((5 * 4096 + 7, 1), (7 * 4096 * 3, 3), (11 * 4096 + 1, 1))  # trees with odd ones out
 ROUNDS = (200_000, 200_000)  # more partial sums than the shared memory holds: two rounds, the second a long one
 MILLION = ((1_000_000, 1),)

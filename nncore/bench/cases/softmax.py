@@ -13,6 +13,7 @@ from nncore.bench.cases import ELEMENTARY as E
 from nncore.bench.cases import SPILL, Bound, Call, Case, data, gamma, given, made, shapes, steps16
 
 WIDE = ((2, 4097), (1, 8200))  # more than one chunk of a row's sum
+NARROW = ((37, 1), (16, 8), (19, 9), (32, 16))  # rows that go in blocks (csrc/ops/row_block.h), and some left over
 BENCH = ((128, 10), (128, 1000))
 
 
@@ -108,7 +109,7 @@ def naive(C):
 
 
 def _case(op, make, bound, why, flop):
-    return Case(op, make, shapes(*WIDE), Bound(why, bound(steps16), tiny=4), naive=Bound(why, bound(naive), tiny=4),
+    return Case(op, make, shapes(*WIDE, *NARROW), Bound(why, bound(steps16), tiny=4), naive=Bound(why, bound(naive), tiny=4),
                 alias=((0, 1),), flop=lambda N, C: flop * N * C, bench=BENCH)  # fmt: skip
 
 
