@@ -1,0 +1,1 @@
+"""The experiments, one file each; nncore.lab.EXPERIMENTS lists them."""
