@@ -1,0 +1,5 @@
+#!/bin/bash
+set -eu
+cd "$(dirname "$0")"
+make -s
+./build/network
