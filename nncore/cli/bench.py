@@ -1,19 +1,31 @@
-"""nncore bench: how fast the kernels and the training are, as shares of what this machine can do."""
+"""nncore bench: how fast the kernels and the training are: as shares of what this machine can do, and against peers."""
 
 from __future__ import annotations
 
 import click
 
 from nncore.cli import options as o
-from nncore.cli.output import emit, say, table
+from nncore.cli.output import emit, say
 from nncore.errors import UsageError
 
 
+def _packages(context, parameter, value: str | None) -> tuple[str, ...]:
+    from nncore.bench.peer import PACKAGES
+
+    found = tuple(dict.fromkeys(p.strip() for p in value.split(","))) if value else ()
+    for package in found:
+        if package not in PACKAGES:
+            raise o.suggest("peer", package, PACKAGES)
+    return found
+
+
 @click.command()
-@click.argument("parts", nargs=-1, metavar="[limits|kernels|train]...")
-@click.option("--filter", "text", default="", metavar="TEXT", help="Only cases with TEXT in name or shape.")
-@click.option("--rounds", type=click.IntRange(1, 1000), default=5, show_default=True, metavar="N",
-              help="Measurements of a case; the median counts.")
+@click.argument("parts", nargs=-1, metavar="[limits|kernels|train|latency|assignment]...")
+@click.option("--against", metavar="PEER[,PEER]", callback=_packages, help="Measure in turns with torch, numpy, sklearn.")
+@click.option("--compare", nargs=2, type=click.Path(), metavar="OLD NEW", help="Judge what changed between two files of --out.")
+@click.option("--filter", "text", default="", metavar="TEXT", help="Only cases with TEXT in group, name or shape.")
+@click.option("--rounds", type=click.IntRange(1, 1000), metavar="N",
+              help="Measurements of a case; the median counts. Default 5, against peers 9.")
 @click.option("--seconds", type=o.Number(0, 60, strict=True), default="0.02", show_default=True, metavar="S",
               help="Length of one measurement of a kernel.")
 @click.option("--data", metavar="NAME|DIR", help="Train on this data set; default 60,000 images of random bytes.")
@@ -21,50 +33,86 @@ from nncore.errors import UsageError
 @click.option("--hidden", type=o.Widths(), help="Train this network only; default 128, 256 and 256,128.")
 @o.options(o.batch_option)
 @click.option("--threads", type=click.IntRange(1, 64), metavar="N", help="Threads; default 1 and then all processors.")
-@click.option("--out", type=click.Path(), metavar="DIR", help="Write the JSON object to DIR/bench.json too.")
+@click.option("--out", type=click.Path(), metavar="DIR", help="Keep the figures there: a file of JSON lines for each run.")
 @o.options(o.isa_option, o.math_option, o.json_option, o.quiet_option)
-def bench(parts: tuple[str, ...], data: str | None, model: str, math: str, out: str | None, as_json: bool, quiet: bool,
-          **given) -> int:
+def bench(parts: tuple[str, ...], data: str | None, model: str, out: str | None, as_json: bool, quiet: bool, rounds: int | None,
+          against: tuple[str, ...], compare: tuple[str, str] | None, math: str | None, **given) -> int:
     """Measure kernels, training and the limits of this machine, on random data, in about two minutes.
 
     \b
       nncore bench
       nncore bench kernels --filter dense --threads 1
-      nncore bench train --hidden 256 --json
+      nncore bench kernels train --against torch,numpy --out runs/bench
+      nncore bench assignment --against torch --data fashion-mnist
+      nncore bench --compare runs/bench/OLD.jsonl runs/bench/NEW.jsonl
 
     A share of peak is against FMAs with one broadcast from L1 for every two, measured in the same run right before and
     after. Other work on the machine shows in every figure: look at the load in the heading.
+
+    Against peers, ours and theirs take turns on the same data and processors; a ratio is peer's time / ours. The peers'
+    interpreter is NNCORE_PEERS_PYTHON or .venv-peers (make bench-peers). --compare ends with 1 if NEW is slower.
     """
-    from nncore.bench.run import PARTS, Plan
+    from nncore.bench.run import DEFAULT, PARTS, Plan
     from nncore.bench.run import bench as measure
 
+    if compare:
+        return _compare(*compare, as_json)
     for part in parts:
         if part not in PARTS:
             raise o.suggest("part of the bench", part, PARTS)
-    chosen = tuple(p for p in PARTS if not parts or p in parts)
-    plan = Plan(chosen, data=_load(data) if "train" in chosen else None, **given)
-    result = measure(plan, lambda row: None if quiet else say(_line(row)))
+    chosen = tuple(p for p in PARTS if p in (parts or DEFAULT))
+    loads = "train" in chosen or "assignment" in chosen
+    plan = Plan(chosen, data=_load(data) if loads else None, against=against, math=math or "f32",
+                rounds=rounds or (9 if against else 5), **given)
+    kept = _keep(out)
+    result = measure(plan, lambda row: _tell(row, kept, quiet), kept.start if kept else lambda head: None)
     if not result["cases"]:
         raise UsageError(f"--filter {given['text']}: no case has this in its name or shape")
-    if out:
-        _keep(result, out)
-    if as_json:
-        emit(result)
-    else:
-        print(report(result))
+    _print(result, as_json)
+    if kept and not quiet:
+        say(f"nncore: kept in {kept.path}")
     return 0
 
 
-def _keep(result: dict, folder: str) -> None:
-    """DIR/bench.json, atomically. Raises LimitError if it cannot be written."""
-    import json
-    import os
+def _keep(out: str | None):
+    if out is None:
+        return None
+    from nncore.bench.store import Kept
 
-    from nncore.files import write_atomic, writing
+    return Kept(out)
 
-    with writing(folder):
-        os.makedirs(folder, exist_ok=True)
-    write_atomic(os.path.join(folder, "bench.json"), json.dumps(result, indent=1).encode() + b"\n")
+
+def _tell(row: dict, kept, quiet: bool) -> None:
+    from nncore.cli import bench_text as text
+
+    if kept:
+        kept.add(row)
+    if not quiet:
+        say(text.line(row))
+
+
+def _print(result: dict, as_json: bool) -> None:
+    from nncore.bench.groups import verdicts
+    from nncore.cli import bench_text as text
+
+    gates = list(verdicts(result["cases"])) if "torch" in result["peers"] else []
+    if as_json:
+        emit(result | ({"gates": gates} if result["peers"] else {}))
+        return
+    print("\n\n".join([text.head(result), text.cases(result), *([text.gates(gates)] if result["peers"] else [])]))
+
+
+def _compare(old: str, new: str, as_json: bool) -> int:
+    """1 if the new one is slower."""
+    from nncore.bench.store import changes, read
+    from nncore.cli import bench_text as text
+
+    found = changes(read(old), read(new))
+    if as_json:
+        emit(found)
+    else:
+        print(text.changes(found))
+    return int(found["verdict"] == "slower")
 
 
 def _load(data: str | None):
@@ -73,33 +121,3 @@ def _load(data: str | None):
     from nncore.data import load
 
     return load(data)
-
-
-def _line(row: dict) -> str:
-    return f"nncore: {row['case']} {row['shape']}, {row['threads']} threads: {_time(row['seconds'])}".rstrip(": ")
-
-
-def report(result: dict) -> str:
-    """The result as text."""
-    m = result["machine"]
-    head = (f"{m['cpu']}, {m['processors']} processors, load {m['load']}; {m['isa']}, {m['compiler']}, "
-            f"numerics {m['numerics_id']}, math f32")
-    rows = [("case", "shape", "threads", "time", "GFLOP/s", "GB/s", "peak")]
-    for c in result["cases"]:
-        share = f"{c['share_of_peak']:.0%}" if c["share_of_peak"] is not None else ""
-        rows.append((c["case"], c["shape"], c["threads"], _time(c["seconds"]), _figure(c["gflops"]),
-                     _figure(c["gbytes_per_s"]), share))
-    return f"{head}\n\n{table(rows, right=(2, 3, 4, 5, 6))}"
-
-
-def _figure(x: float | None) -> str:
-    return "" if not x else f"{x:.1f}" if x >= 10 else f"{x:.2g}"
-
-
-def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e9:.3g} ns"

@@ -6,7 +6,7 @@ import platform
 
 import click
 
-from nncore.cli.options import MATH_MODES, json_option, options
+from nncore.cli.options import json_option, options
 from nncore.cli.output import emit, table
 
 
@@ -22,6 +22,7 @@ def info(as_json: bool) -> None:
     """
     from nncore import __version__
     from nncore._ffi import build_flags, isa_levels, kernels, kernels_name, lib, thread_count
+    from nncore.graph.plan import MATH_MODES
 
     levels = isa_levels()
     compiler, _, flags = build_flags().partition("; ")

@@ -9,9 +9,7 @@ import click
 
 from nncore.errors import UsageError
 
-MATH_MODES = ("f32",)
 THRESHOLDS = {"fashion-mnist": 0.88, "mnist": 0.97, "glyphs": 0.95}
-LATER_MATH_MODES = ("bf16", "bf16x3", "bf16x6")
 
 
 def suggest(what: str, name: str, known) -> UsageError:
@@ -68,11 +66,11 @@ class Widths(click.ParamType):
         return tuple(sizes)
 
 
-def check_math(_, __, value: str) -> str:
+def check_math(_, __, value: str | None) -> str | None:
     """A math mode, or what is wrong with it."""
-    if value in LATER_MATH_MODES:
-        raise UsageError(f"math mode {value} is not in this version of nncore; there is f32")
-    if value not in MATH_MODES:
+    from nncore.graph.plan import MATH_MODES
+
+    if value is not None and value not in MATH_MODES:
         raise suggest("math mode", value, MATH_MODES)
     return value
 
@@ -97,8 +95,8 @@ threads_option = click.option("--threads", type=click.IntRange(1, 64), metavar="
 isa_option = click.option("--isa", metavar="NAME",
                           help="Instruction set (nncore info lists them); default NNCORE_ISA or the best. Changes no "
                                "bit of the result.")
-math_option = click.option("--math", metavar="MODE", default="f32", show_default=True, callback=check_math,
-                           help="Arithmetic of the kernels: f32.")
+math_option = click.option("--math", metavar="MODE", callback=check_math,
+                           help="Arithmetic of products: f32, bf16x6, bf16x3, bf16; default the network's own, else f32.")
 out_option = click.option("--out", type=click.Path(), metavar="DIR",
                           help="Folder for the results; default a new one in runs/.")
 resume_option = click.option("--resume", type=click.Path(), metavar="RUN",

@@ -52,6 +52,7 @@ def predict(model: str, data: str | None, split: str, images: str | None, output
         output = os.path.join(out, f"{split}_predictions.csv")
     executor = Executor(isa, threads)
     network, default = _model(model)
+    network.math = math or network.math
     x, labels, name = _images(images, network) if images else _split(data or default, split, model)
     found = opinion(network, x, tta, executor) if tta else network.predict(x, proba=proba, executor=executor)
     if tta and not proba:

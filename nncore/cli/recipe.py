@@ -21,7 +21,8 @@ class Recipe:
         """The network of the settings, with weights of that seed."""
         from nncore.train import parts
 
-        return parts.make_model(self.config.model, len(self.data.classes), seed, self.config.data.standardise)
+        c = self.config
+        return parts.make_model(c.model, len(self.data.classes), seed, c.data.standardise, c.train.math)
 
     @property
     def optimizer(self):
@@ -47,13 +48,14 @@ def read_recipe(context, file: str | None, given: dict, more: tuple = ()) -> Rec
     from nncore.cli.train import FALLBACK
     from nncore.data import load
     from nncore.graph.tape import Executor
-    from nncore.train.config import DATA, Draft, read_toml, resolve
+    from nncore.train.config import DATA, Draft, read_toml, refuse_deadline, resolve
     from nncore.train.runs import limited
 
     draft = Draft()
     if file is not None:
         draft.add(read_toml(file), file)
     config = resolve(draft.put_all([*overrides(said(context, given)), *more]))
+    refuse_deadline(config)
     asked = config.data.asked
     executor = Executor(given["isa"], given["threads"])
     data = load(DATA if asked is None else asked, FALLBACK if asked is None else None,

@@ -17,7 +17,7 @@ REPORT = "report.html"
 
 
 @click.command()
-@click.argument("run", type=click.Path())
+@click.argument("run", type=click.Path(), metavar="RUN|BENCH")
 @click.option("--output", "-o", type=click.Path(), metavar="FILE", help="Write there; default RUN/report.html.")
 @click.option("--image", type=click.IntRange(0), metavar="N", default=0, show_default=True,
               help="The test sample that is followed through the layers.")
@@ -30,17 +30,35 @@ def report(run: str, output: str | None, image: int, refresh: bool, threads: int
     \b
       nncore report runs/mine
       nncore report runs/mine --output report.html --image 17
+      nncore report runs/bench                      what nncore bench --out runs/bench kept
 
     What needs the network or the data is worked out once and kept in RUN/insight.json. Without the data set, or before
     the run has ended, the report shows what there is. Needs pip install 'nncore[report]'.
     """
     from nncore.graph.tape import Executor
-    from nncore.report import read_run, require
+    from nncore.report import bench_files, read_run, require
 
     require()
+    if files := bench_files(run):
+        _told(run, _bench(files, output), (), as_json, quiet)
+        return
     read_run(run)  # no run, no report: said before anything else
     notes = look(run, image, Executor(isa, threads), refresh)
-    path = write_report(run, output, notes)
+    _told(run, write_report(run, output, notes), notes, as_json, quiet)
+
+
+def _bench(files: list[Path], output: str | None) -> str:
+    """The page about the last of a bench's files; returns its path."""
+    from nncore.bench.groups import verdicts
+    from nncore.bench.store import read
+    from nncore.report import bench_html
+
+    path = output or str(files[-1].with_suffix(".html"))
+    write_atomic(path, bench_html(files, list(verdicts(read(files[-1])["cases"]))).encode("utf-8", "replace"))
+    return path
+
+
+def _told(run: str, path: str, notes: tuple[str, ...], as_json: bool, quiet: bool) -> None:
     if as_json:
         emit({"schema": "nncore.report/1", "run": run, "output": path, "nbytes": os.path.getsize(path), "notes": list(notes)})
     elif not quiet:

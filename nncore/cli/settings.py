@@ -9,17 +9,20 @@ from nncore.errors import UsageError
 
 # Option -> the key it sets. What is a SPEC may set several.
 KEYS = {"data": "data.name", "model": "model.name", "hidden": "model.hidden", "epochs": "train.epochs", "lr": "optimizer.lr",
-        "batch": "train.batch", "seed": "train.seed", "math": "train.math", "shards": "train.shards",
-        "validation": "data.validation", "patience": "train.patience", "smoothing": "train.loss.smoothing",
-        "threshold": "train.threshold", "optimizer": "optimizer", "schedule": "schedule", "augment": "augment"}
+        "batch": "train.batch", "seed": "train.seed", "math": "train.math", "precision": "train.precision",
+        "shards": "train.shards", "validation": "data.validation", "patience": "train.patience",
+        "smoothing": "train.loss.smoothing", "threshold": "train.threshold", "deadline": "train.deadline",
+        "optimizer": "optimizer", "schedule": "schedule", "augment": "augment"}
 SPECS = ("optimizer", "schedule")
 
 set_option = click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE",
                           help="Any key of the settings file: --set optimizer.beta1=0.8. The value is written as in TOML.")
+deadline_option = click.option("--deadline", metavar="TIME", help="Plan the number of epochs so that the whole command ends in "
+                                                                  "this time: 600s, 10m, 1h30m.")
 settings_options = o.options(
     o.data_option,
     click.option("--model", metavar="NAME", help="The network, default mlp; nncore models lists them."),
-    o.hidden_option, o.epochs_option, o.steps_option, o.lr_option, o.batch_option,
+    o.hidden_option, o.epochs_option, deadline_option, o.steps_option, o.lr_option, o.batch_option,
     click.option("--optimizer", metavar="SPEC", help="Optimizer by name, with arguments: momentum,momentum=0.8."),
     click.option("--schedule", metavar="SPEC", help="Schedule of the rate: constant, cosine, onecycle,up=0.3 and others."),
     click.option("--augment", metavar="SPEC", help="Augmentation of the training images: shift=2,flip, or a name first, as "
@@ -27,7 +30,8 @@ settings_options = o.options(
     click.option("--smoothing", type=o.Number(0, 1), metavar="SHARE", help="Label smoothing of the cross-entropy."),
     o.seed_option, o.threads_option, o.isa_option,
     click.option("--math", metavar="MODE", default="f32", show_default=True, callback=o.check_math,
-                 help="Arithmetic of the kernels: f32."),
+                 help="Arithmetic of products: f32, bf16x6, bf16x3 or bf16."),
+    click.option("--precision", metavar="SPEC", help="Emulated formats: weights=bf16:sr,activations=fp16,gradients=fp16."),
     click.option("--shards", type=click.IntRange(1), metavar="N", help="Equal groups of a batch with sums of their own."),
     click.option("--validation", type=o.Number(0, 1, strict=True, share=True), metavar="SHARE",
                  help="Share of the training set that is held out and measured after each epoch."),

@@ -12,6 +12,8 @@ import click
 
 from nncore._ffi import ffi, lib
 from nncore.cli import options as o
+from nncore.cli.deadline import close_plan, make_plan
+from nncore.cli.early import Early
 from nncore.cli.output import emit, say
 from nncore.cli.process import peak_rss, process_start
 from nncore.cli.progress import download_progress, training_progress
@@ -27,6 +29,8 @@ FALLBACK = "glyphs"  # what is taken when nothing is asked for and DATA cannot b
 @o.options(o.out_option)
 @click.option("--predictions", type=click.Path(), metavar="DIR",
               help="Copy the two prediction files there too, over older ones.")
+@click.option("--watch", metavar="SPEC",
+              help="Instruments: a level (0 flags, 1 figures, 2 float64 shadow), raise, warn, KIND=WORD, every=N; as 1,raise.")
 @click.option("--report", is_flag=True, help="Write report.html into the run folder, as nncore report does.")
 @o.options(o.resume_option, o.json_option, o.quiet_option)
 @click.pass_context
@@ -41,15 +45,18 @@ def train(context: click.Context, file: str | None, **given) -> int:
       nncore train --resume runs/mine
 
     RUN.TOML holds settings (docs/configuration.md); options override it. Without any data and without network the
-    embedded glyphs are used. The threshold is 0.88 for fashion-mnist, 0.97 for mnist, 0.95 for glyphs, none for other
+    embedded glyphs are used. --deadline 10m plans as many epochs as fit and keeps prediction files on disk after each.
+    The threshold is 0.88 for fashion-mnist, 0.97 for mnist, 0.95 for glyphs, none for other
     data. The run folder holds config.toml, model.safetensors, checkpoints/, history.jsonl, result.json, tape.txt,
     train_predictions.csv and test_predictions.csv; an existing run is never overwritten. Ctrl-C writes a checkpoint
     first. The same settings give the same weights on every instruction set, with any number of threads, after any
     interruption.
     """
+    from nncore.train.instruments import instruments
+
     started = process_start()
     training = Training(given["steps"], given["threads"], given["isa"], given["as_json"], given["quiet"],
-                        given["predictions"], started, given["report"])
+                        given["predictions"], started, given["report"], watch=instruments(given["watch"]))
     if given["report"]:
         from nncore.report import require
 
@@ -58,6 +65,8 @@ def train(context: click.Context, file: str | None, **given) -> int:
         raise UsageError(f"--predictions {given['predictions']}: no such folder")
     options = said(context, given)
     if given["resume"] is None:
+        if file is None and not given["pairs"]:  # else it is not yet known what data are meant
+            training.early = Early(given["data"])
         training.begin(file, options)
     elif file is not None:
         raise UsageError(f"{file} and --resume {given['resume']}: a resumed run has its settings; leave one of them out")
@@ -78,6 +87,9 @@ class Training:
     predictions: str | None
     started: float
     report: bool = False
+    early: Early | None = None
+    watch: object = None
+    deadline: object = None
 
     # ---- settings and data ----------------------------------------------------------------------------------------
 
@@ -151,7 +163,9 @@ class Training:
         from nncore.data import load
 
         start = time.monotonic()
-        self.data = load(name, fallback=fallback, progress=download_progress(self.quiet))
+        self.data = self.early and self.early.get(name)
+        if self.data is None:
+            self.data = load(name, fallback=fallback, progress=download_progress(self.quiet))
         self.seconds = {"load": time.monotonic() - start}
 
     def _prepare(self, folder) -> None:
@@ -162,14 +176,17 @@ class Training:
         from nncore.train.watch import LayerWatch
 
         self.begun = time.monotonic()
-        self.progress = training_progress(self.config.train.epochs, self.quiet)
         self.data = limited(self.data, self.config)
+        if self.config.train.deadline is not None:
+            self.config, self.deadline = make_plan(self)
+        self.progress = training_progress(self.config.train.epochs, self.quiet)
         keepers = StopKeeper(None), EpochKeeper(None)
-        self.trainer = trainer = make_trainer(self.config, self.data, keepers, self.steps, executor=self.executor)
+        self.trainer = trainer = make_trainer(self.config, self.data, keepers, self.steps, executor=self.executor,
+                                              watch=self.watch)
         self.model = model = trainer.model
         trainer.callbacks.insert(-1, LayerWatch())
         trainer.on_progress = self._on_progress
-        trainer.callbacks.append(self)
+        trainer.callbacks += [self, *filter(None, [self.deadline])]
         statistics = model.memory.tensor(model.mean).tobytes() + model.memory.tensor(model.scale).tobytes()
         found, run = fingerprint(self.data, statistics), self.config.run
         if run.fingerprint not in ("", found):
@@ -191,8 +208,10 @@ class Training:
             self.folder.put_model(self.model)
             return self._end_interrupted()
         self.folder.put_model(self.model)
+        if self.watch.level:
+            self.folder.put_watch(self.trainer.observer)
         start = time.monotonic()
-        scores, paths = self._predict()
+        scores, paths = self.predict()
         self.held_out = self._evaluate()
         self.seconds["predict"] = time.monotonic() - start
         digest = self.model.weights_sha256
@@ -229,10 +248,11 @@ class Training:
         try:
             self.trainer.run()
             self._check_weights()
+            if self.deadline:
+                close_plan(self)
         except NonFiniteError:
             self.progress.close()
-            self.folder.put_model(self.model)
-            self.folder.writer.wait()
+            self.folder.put_broken(self.trainer)
             say(f"the last good weights are in {self.folder.path / 'model.safetensors'}")
             raise
         finally:
@@ -261,6 +281,9 @@ class Training:
     def _on_progress(self, progress) -> None:
         if self.stopping:
             raise KeyboardInterrupt  # the loop turns it into a stop
+        if self.deadline and self.deadline.is_over():
+            self.trainer.stop(f"the deadline of {self.deadline.seconds:g} s")
+            raise KeyboardInterrupt
         self.progress.update(progress)
 
     def on_epoch_end(self, trainer, record: dict) -> None:
@@ -283,7 +306,7 @@ class Training:
 
     # ---- the result -----------------------------------------------------------------------------------------------
 
-    def _predict(self) -> tuple[dict, dict]:
+    def predict(self) -> tuple[dict, dict]:
         """Scores and prediction files of both sets, one pass over each."""
         from nncore.files import write_atomic
         from nncore.train.predictions import class_bytes, format_classes, score
@@ -320,6 +343,7 @@ class Training:
             "plan_bytes": sum(self.trainer.plan.values()) + self.data.nbytes, "peak_rss_bytes": peak_rss(),
             "predictions": {k: _if_there(paths.get(k)) for k in ("train", "test")},
             "threshold": c.threshold, "verdict": test and test.verdict,
+            "events": self.trainer.observer.events(), **({"deadline": self.deadline.report()} if self.deadline else {}),
         }
 
     def _print(self, result: dict, scores: dict) -> None:

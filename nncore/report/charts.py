@@ -45,17 +45,17 @@ def colours(n: int) -> list[str]:
 # ---- parts -----------------------------------------------------------------------------------------------------------
 
 
-def _alt():
+def vega():
     import altair
 
     return altair
 
 
-def _data(rows: list[dict]):
-    return _alt().Data(values=rows)
+def inline(rows: list[dict]):
+    return vega().Data(values=rows)
 
 
-def _digits(value: float) -> float:
+def digits(value: float) -> float:
     """Five significant digits: what a tooltip may show."""
     return float(f"{value:.5g}")
 
@@ -66,13 +66,13 @@ def thin(points: list, most: int = MOST_POINTS) -> list:
     return points if step < 2 else [*points[:-1:step], points[-1]]
 
 
-def _axis(format: str | None = None, grid: bool = True, count: int = 5, **more):
-    return _alt().Axis(title=None, grid=grid, tickCount=count, **({"format": format} if format else {}), **more)
+def value_axis(format: str | None = None, grid: bool = True, count: int = 5, **more):
+    return vega().Axis(title=None, grid=grid, tickCount=count, **({"format": format} if format else {}), **more)
 
 
 def _epochs(domain: tuple[float, float], labels: bool = True):
     """The x axis of whole epochs."""
-    alt = _alt()
+    alt = vega()
     whole = max(1, -(-int(domain[1] - domain[0]) // 6))
     values = list(range(int(domain[0]), int(domain[1]) + 1, whole))
     axis = alt.Axis(title="epoch" if labels else None, grid=False, values=values, format="d", labels=labels, ticks=labels)
@@ -91,16 +91,16 @@ _LOOK = {
 }
 
 
-def _drawn(chart, label: str) -> str:
+def drawn(chart, label: str) -> str:
     """Rendered; `label` says in words what it shows."""
     return svg(chart, _LOOK, label, f"c{crc32(label.encode()):08x}")
 
 
 def _lines(rows: list[dict], names: list[str], palette: list[str], x, y, dashed: tuple[str, ...] = ()):
     """Lines with small points: a line of one epoch is a point. `rows` have epoch, value, series, and set."""
-    alt = _alt()
+    alt = vega()
     colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=palette), legend=None, sort=None)
-    base = alt.Chart(_data(rows)).encode(x=x, y=y, color=colour, detail="set:N")
+    base = alt.Chart(inline(rows)).encode(x=x, y=y, color=colour, detail="set:N")
     dash = alt.StrokeDash("set:N", scale=alt.Scale(domain=["", *dashed], range=[[1, 0], *[[4, 3]] * len(dashed)]), legend=None)
     many = max((sum(r["series"] == n for r in rows) for n in names), default=0) > 60
     lines = base.mark_line(strokeWidth=1.75, interpolate="linear", strokeJoin="round").encode(strokeDash=dash)
@@ -109,9 +109,9 @@ def _lines(rows: list[dict], names: list[str], palette: list[str], x, y, dashed:
 
 
 def _value(format: str, zero: bool = False, domain: list | None = None):
-    alt = _alt()
+    alt = vega()
     scale = alt.Scale(zero=zero, nice=True, **({"domain": domain} if domain else {}))
-    return alt.Y("value:Q", scale=scale, axis=_axis(format))
+    return alt.Y("value:Q", scale=scale, axis=value_axis(format))
 
 
 def _series(history: list[dict], columns: list[tuple[str, str]]) -> list[dict]:
@@ -119,7 +119,7 @@ def _series(history: list[dict], columns: list[tuple[str, str]]) -> list[dict]:
     rows = []
     for key, name in columns:
         found = [(r["epoch"], v) for r in history if (v := number(r.get(key))) is not None]
-        rows += [{"epoch": e, "value": _digits(v), "series": name, "set": ""} for e, v in thin(found)]
+        rows += [{"epoch": e, "value": digits(v), "series": name, "set": ""} for e, v in thin(found)]
     return rows
 
 
@@ -144,20 +144,20 @@ def learning(history: list[dict], key: str, title: str, rate: dict | None) -> Fi
     top = _lines(rows, names, palette, _epochs(domain, labels=not rate), _value(format)).properties(width=WIDTH, height=HEIGHT)
     legend = [(n, c, False) for n, c in zip(names, palette, strict=True)]
     if not rate:
-        return Figure(title, _drawn(top, f"{title} over epochs"), legend)
+        return Figure(title, drawn(top, f"{title} over epochs"), legend)
     legend.append(("learning rate", SERIES[7], False))
-    chart = _alt().vconcat(top, _rate(rate, domain)).resolve_scale(x="independent", color="independent", strokeDash="independent")
-    return Figure(title, _drawn(chart, f"{title} over epochs, the learning rate below"), legend)
+    chart = vega().vconcat(top, _rate(rate, domain)).resolve_scale(x="independent", color="independent", strokeDash="independent")
+    return Figure(title, drawn(chart, f"{title} over epochs, the learning rate below"), legend)
 
 
 def _rate(rate: dict, domain: tuple[float, float]):
     """The strip of the learning rate."""
-    alt = _alt()
+    alt = vega()
     points = thin(list(zip(rate["steps"], rate["rates"], strict=True)))
-    rows = [{"epoch": s / rate["steps_per_epoch"], "value": _digits(r)} for s, r in points]
+    rows = [{"epoch": s / rate["steps_per_epoch"], "value": digits(r)} for s, r in points]
     top = max(r["value"] for r in rows) or 1.0
-    y = alt.Y("value:Q", scale=alt.Scale(domain=[0, top], nice=False), axis=_axis("~g", count=2, values=[0, top]))
-    base = alt.Chart(_data(rows)).encode(x=_epochs(domain), y=y)
+    y = alt.Y("value:Q", scale=alt.Scale(domain=[0, top], nice=False), axis=value_axis("~g", count=2, values=[0, top]))
+    base = alt.Chart(inline(rows)).encode(x=_epochs(domain), y=y)
     area = base.mark_area(color=SERIES[7], opacity=0.18, interpolate="step-after")
     return (area + base.mark_line(color=SERIES[7], strokeWidth=1.25, interpolate="step-after")).properties(
         width=WIDTH, height=STRIP)
@@ -177,7 +177,7 @@ def layers(history: list[dict], key: str, title: str, note: str, names: list[str
         for n, layer in enumerate(record.get("layers") or []):
             value = number(layer.get(key))
             if value is not None and n < len(names) and (share or value > 0):
-                rows.append({"epoch": record["epoch"], "value": _digits(value), "series": names[n], "set": ""})
+                rows.append({"epoch": record["epoch"], "value": digits(value), "series": names[n], "set": ""})
     shown = [n for n in names if any(r["series"] == n for r in rows)]
     if not rows:
         return None
@@ -185,7 +185,7 @@ def layers(history: list[dict], key: str, title: str, note: str, names: list[str
     values = [r["value"] for r in rows]
     y = _value(".0%", zero=True, domain=[0, max(max(values), 0.1)]) if share else _logarithmic(values)
     chart = _lines(rows, shown, [palette[n] for n in shown], _epochs(domain), y)
-    return Figure(title, _drawn(chart.properties(width=WIDTH, height=HEIGHT), f"{title} over epochs, by layer"),
+    return Figure(title, drawn(chart.properties(width=WIDTH, height=HEIGHT), f"{title} over epochs, by layer"),
                   [(n, palette[n], False) for n in shown], note)
 
 
@@ -196,11 +196,11 @@ def _logarithmic(values: list[float]):
         middle = (low * high) ** 0.5
         low, high = min(low, middle / 3.17), max(high, middle * 3.17)
     decades = log10(high / low)
-    alt = _alt()
+    alt = vega()
     first, last = int(log10(low)) - 2, int(log10(high)) + 2
     ticks = [m * 10.0**k for k in range(first, last) for m in ((1, 2, 5) if decades < 2 else (1,))]
     ticks = [t for t in ticks if low * 0.99 <= t <= high * 1.01]
-    return alt.Y("value:Q", scale=alt.Scale(type="log", domain=[low, high], nice=False), axis=_axis("~g", values=ticks))
+    return alt.Y("value:Q", scale=alt.Scale(type="log", domain=[low, high], nice=False), axis=value_axis("~g", values=ticks))
 
 
 # ---- certainty -------------------------------------------------------------------------------------------------------
@@ -208,63 +208,63 @@ def _logarithmic(values: list[float]):
 
 def reliability(calibration: dict) -> Figure:
     """Accuracy against confidence by bins, the diagonal where both agree, and how many samples each bin has."""
-    alt = _alt()
+    alt = vega()
     bins = [b for b in calibration["bins"] if b["count"]]
     total = sum(b["count"] for b in bins)
-    rows = [{"low": b["low"], "high": b["high"], "confidence": _digits(b["confidence"]), "accuracy": _digits(b["accuracy"]),
-             "samples": b["count"], "share": _digits(b["count"] / total)} for b in bins]
+    rows = [{"low": b["low"], "high": b["high"], "confidence": digits(b["confidence"]), "accuracy": digits(b["accuracy"]),
+             "samples": b["count"], "share": digits(b["count"] / total)} for b in bins]
 
     def x(field: str, labels: bool = False):
         axis = alt.Axis(title="confidence" if labels else None, format=".0%", grid=False, tickCount=5, labels=labels,
                         ticks=labels)
         return alt.X(field, scale=alt.Scale(domain=[0, 1]), axis=axis)
 
-    y = alt.Y("accuracy:Q", scale=alt.Scale(domain=[0, 1]), axis=_axis(".0%"))
-    base = alt.Chart(_data(rows))
+    y = alt.Y("accuracy:Q", scale=alt.Scale(domain=[0, 1]), axis=value_axis(".0%"))
+    base = alt.Chart(inline(rows))
     bars = base.mark_bar(color=SERIES[0], opacity=0.28, binSpacing=1).encode(x=x("low:Q"), x2="high:Q", y=y, y2=alt.datum(0))
     points = base.mark_point(filled=True, size=34, color=SERIES[0]).encode(x=x("confidence:Q"), y=y)
-    line = alt.Chart(_data([{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}])).mark_line(
+    line = alt.Chart(inline([{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}])).mark_line(
         color=SOFT, strokeDash=[4, 3], strokeWidth=1).encode(x=x("confidence:Q"), y=y)
     top = (bars + line + points).properties(width=WIDTH, height=HEIGHT + 20)
-    share = alt.Y("share:Q", scale=alt.Scale(zero=True), axis=_axis(".0%", count=2))
+    share = alt.Y("share:Q", scale=alt.Scale(zero=True), axis=value_axis(".0%", count=2))
     below = base.mark_bar(color=SERIES[7], opacity=0.6, binSpacing=1).encode(
         x=x("low:Q", True), x2="high:Q", y=share, y2=alt.datum(0)).properties(width=WIDTH, height=STRIP)
     chart = alt.vconcat(top, below).resolve_scale(x="independent", y="independent")
     legend = [("accuracy in the bin", SERIES[0], False), ("perfectly calibrated", SOFT, True),
               ("share of samples", SERIES[7], False)]
-    return Figure("Reliability", _drawn(chart, "Accuracy against confidence"), legend)
+    return Figure("Reliability", drawn(chart, "Accuracy against confidence"), legend)
 
 
 def abstaining(calibration: dict) -> Figure:
     """Accuracy among the surest samples, against their share: what a network gains that may say it does not know."""
-    alt = _alt()
+    alt = vega()
     bins = [b for b in calibration["bins"] if b["count"]]
     total, rows, n, right = sum(b["count"] for b in bins), [], 0, 0.0
     for b in reversed(bins):
         n, right = n + b["count"], right + b["accuracy"] * b["count"]
-        rows.append({"answered": _digits(n / total), "accuracy": _digits(right / n), "confidence from": _digits(b["low"])})
+        rows.append({"answered": digits(n / total), "accuracy": digits(right / n), "confidence from": digits(b["low"])})
     low = min(*(r["accuracy"] for r in rows), 0.99)
     axis = alt.Axis(title="share answered", format=".0%", grid=False, tickCount=5)
     x = alt.X("answered:Q", scale=alt.Scale(domain=[0, 1]), axis=axis)
-    y = alt.Y("accuracy:Q", scale=alt.Scale(domain=[low - (1 - low) / 8, 1], nice=True), axis=_axis("~%"))
-    base = alt.Chart(_data(rows)).encode(x=x, y=y)
+    y = alt.Y("accuracy:Q", scale=alt.Scale(domain=[low - (1 - low) / 8, 1], nice=True), axis=value_axis("~%"))
+    base = alt.Chart(inline(rows)).encode(x=x, y=y)
     points = base.mark_point(filled=True, size=30, color=SERIES[0]).encode(detail="confidence from:Q")
     chart = (base.mark_line(color=SERIES[0], strokeWidth=1.75) + points).properties(width=WIDTH, height=HEIGHT + 20 + STRIP)
-    return Figure("If it may abstain", _drawn(chart, "Accuracy of the surest"),
+    return Figure("If it may abstain", drawn(chart, "Accuracy of the surest"),
                   note="accuracy when only the samples above a confidence are answered")
 
 
 def scatter(pairs: list[list[float]]) -> Figure:
     """Predictions against targets."""
-    alt = _alt()
-    rows = [{"target": _digits(t), "prediction": _digits(p)} for t, p in pairs]
+    alt = vega()
+    rows = [{"target": digits(t), "prediction": digits(p)} for t, p in pairs]
     ends = [min(min(r.values()) for r in rows), max(max(r.values()) for r in rows)]
     x = alt.X("target:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title="target", grid=False, tickCount=5, format="~g"))
-    y = alt.Y("prediction:Q", scale=alt.Scale(zero=False), axis=_axis("~g"))
-    points = alt.Chart(_data(rows)).mark_point(filled=True, size=12, opacity=0.5, color=SERIES[0]).encode(x=x, y=y)
-    line = alt.Chart(_data([{"target": e, "prediction": e} for e in ends])).mark_line(
+    y = alt.Y("prediction:Q", scale=alt.Scale(zero=False), axis=value_axis("~g"))
+    points = alt.Chart(inline(rows)).mark_point(filled=True, size=12, opacity=0.5, color=SERIES[0]).encode(x=x, y=y)
+    line = alt.Chart(inline([{"target": e, "prediction": e} for e in ends])).mark_line(
         color=SOFT, strokeDash=[4, 3], strokeWidth=1).encode(x=x, y=y)
-    return Figure("Predictions against targets", _drawn((line + points).properties(width=WIDTH, height=HEIGHT + 60), "Scatter"),
+    return Figure("Predictions against targets", drawn((line + points).properties(width=WIDTH, height=HEIGHT + 60), "Scatter"),
                   [("a sample", SERIES[0], False), ("prediction = target", SOFT, True)])
 
 
@@ -289,4 +289,4 @@ def overlaid(runs: list[tuple[str, list[dict]]], key: str, title: str) -> Figure
     legend = [(n, c, False) for n, c in zip(names, palette, strict=True)]
     if any(r["set"] for r in rows):
         legend.append(("validation", SOFT, True))
-    return Figure(title, _drawn(chart.properties(width=WIDTH, height=HEIGHT + 40), f"{title} of all runs over epochs"), legend)
+    return Figure(title, drawn(chart.properties(width=WIDTH, height=HEIGHT + 40), f"{title} of all runs over epochs"), legend)

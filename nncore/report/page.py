@@ -30,7 +30,7 @@ def environment():
     return found
 
 
-def _page(template: str, **values) -> str:
+def document(template: str, **values) -> str:
     """A whole document. Its policy forbids every load, and every script but the one for the theme."""
     style, script = ((TEMPLATES / name).read_text() for name in ("style.css", "theme.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -42,7 +42,7 @@ def report_html(run: Run, notes: tuple[str, ...] = ()) -> str:
     """The report of a run. notes: sentences on what could not be looked at. Raises DataError for malformed files."""
     try:
         insight = run.insight or {}
-        return _page("report.html", run=run, title=f"{_dataset(run)} \u00b7 {_network(run)}", notes=notes,
+        return document("report.html", run=run, title=f"{_dataset(run)} \u00b7 {_network(run)}", notes=notes,
                      dataset=_dataset(run), network=_network(run), tiles=_tiles(run, insight), learning=_learning(run, insight),
                      classes=_classes(insight), calibration=_calibration(insight), mistakes=_mistakes(insight),
                      regression=_regression(insight), weights=_weights(insight), maps=_maps(insight),
@@ -59,7 +59,7 @@ def compare_html(runs: list[Run]) -> str:
     named = list(zip([r["name"] for r in found["runs"]], (r.history for r in runs), strict=True))
     figures = [charts.overlaid(named, "loss", "Loss"), charts.overlaid(named, "accuracy", "Accuracy")]
     rows = [(key, title, [shown_figure(key, r["figures"]) for r in found["runs"]]) for key, title, _ in FIGURES]
-    return _page("compare.html", title=f"{len(runs)} runs", found=found, figures=[f for f in figures if f], rows=rows)
+    return document("compare.html", title=f"{len(runs)} runs", found=found, figures=[f for f in figures if f], rows=rows)
 
 
 def shown_figure(key: str, figures: dict) -> str:

@@ -100,17 +100,22 @@ def _object(path: Path) -> dict | None:
     return found
 
 
-def _history(path: Path) -> list[dict]:
-    """Records with an epoch; a last line without its end is a run that was killed while it wrote."""
-    if not path.is_file():
-        return []
+def json_lines(path: Path) -> list[dict]:
+    """The objects of a file of JSON lines; a last line without its end is a run that was killed while it wrote."""
     lines = _read(path).decode("utf-8", "replace").split("\n")
-    found = []
-    for n, line in enumerate(lines[:-1], 1):
-        record = _json(line, f"{path}, line {n}")
-        if not isinstance(record, dict) or number(record.get("epoch")) is None:
+    found = [_json(line, f"{path}, line {n}") for n, line in enumerate(lines[:-1], 1)]
+    for n, record in enumerate(found, 1):
+        if not isinstance(record, dict):
+            raise DataError(f"{path}, line {n}: not an object")
+    return found
+
+
+def _history(path: Path) -> list[dict]:
+    """Records with an epoch."""
+    found = json_lines(path) if path.is_file() else []
+    for n, record in enumerate(found, 1):
+        if number(record.get("epoch")) is None:
             raise DataError(f"{path}, line {n}: not the record of an epoch")
-        found.append(record)
     return found
 
 

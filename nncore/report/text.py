@@ -12,13 +12,13 @@ def percent(value, digits: int = 2) -> str:
     return NONE if number(value) is None else f"{100 * value:.{digits}f}\u202f%"
 
 
-def decimal(value, digits: int = 4) -> str:
-    """A number with so many significant digits, thousands set apart."""
+def decimal(value, digits: int = 4, most: float = 1e15) -> str:
+    """A number with so many significant digits, thousands set apart; one from `most` on, if it is no int, by its power of ten."""
     if number(value) is None:
         return NONE
     if value < 0:
-        return f"\u2212{decimal(-value, digits)}"
-    if isinstance(value, int) or 10 ** (digits - 1) <= value < 1e15:
+        return f"\u2212{decimal(-value, digits, most)}"
+    if isinstance(value, int) or 10 ** (digits - 1) <= value < most:
         return f"{value:,.0f}".replace(",", "\u202f")
     mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
     if exponent:
@@ -42,7 +42,9 @@ def seconds(value) -> str:
     if value >= 90:
         minutes, rest = divmod(round(value), 60)
         hours, minutes = divmod(minutes, 60)
-        return f"{hours}\u202fh {minutes}\u202fmin" if hours else f"{minutes}\u202fmin {rest}\u202fs"
+        if hours:
+            return f"{hours}\u202fh {minutes}\u202fmin"
+        return f"{minutes}\u202fmin {rest}\u202fs" if rest else f"{minutes}\u202fmin"
     return f"{value:.2f}\u202fs" if value >= 1 else f"{1000 * value:.0f}\u202fms"
 
 
