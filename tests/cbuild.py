@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import need
+from tests.harness import LEVELS, have, need
 
 ROOT = Path(__file__).resolve().parent.parent
 CSRC = ROOT / "csrc"
@@ -27,8 +27,14 @@ def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 
 def options(compiler: str) -> list[str]:
-    """Variables of make for a compiler: each has a folder of its own for objects."""
-    return ["OUT=build"] if compiler == "cc" else [f"CC={compiler}", f"OUT=build/{compiler}"]
+    """Variables of make for a compiler: each has a folder of its own for objects. Of other compilers than the first the two
+    levels that are told apart, portable and the best of this machine, and what is compiled for more: compiling takes minutes.
+    """
+    if compiler == "cc":
+        return ["OUT=build"]
+    best = [level for level in LEVELS if have(level)][-1]
+    levels = dict.fromkeys(["portable", best, *(["amx"] if best == "avx512" else [])])
+    return [f"CC={compiler}", f"OUT=build/{compiler}", f"LEVELS={' '.join(levels)}"]
 
 
 @functools.cache

@@ -8,7 +8,6 @@ that names the test. Results come back as lists of array.array, in the order of 
 from __future__ import annotations
 
 import ctypes
-import math
 import mmap
 import os
 from array import array
@@ -16,7 +15,8 @@ from array import array
 import pytest
 
 from nncore._ffi import ffi, isa_levels, kernels, lib, op_names
-from nncore.bench.cases import LARGEST, TINY, TYPECODE, UNIT, Bound, Call
+from nncore.bench.cases import TYPECODE, Bound, Call
+from nncore.bench.compare import compare, same_bits  # noqa: F401 - for the tests
 
 LEVELS = ("portable", "scalar", "avx2", "avx512", "neon")
 CANARY = b"\xa5" * 64
@@ -188,8 +188,16 @@ def run_op(
             block.free()
 
 
-def _execute(op: str, call: Call, blocks: list, isa: str, threads: int, real: str) -> None:
-    """The tape of one instruction, run once."""
+def raised_by(op: str, call: Call, isa: str, threads: int = 1, real: str = "f32") -> int:
+    """The IEEE flags that one instruction raises, as the bits of NN_INVALID and so on."""
+    blocks = [None if data is None else Block(data) for data in initial(call, real)]
+    event = ffi.new("nn_event[1]")
+    _execute(op, call, blocks, isa, threads, real, event)
+    return sum(1 << k for k in range(lib.NN_KINDS) if event[0].steps[k])
+
+
+def _execute(op: str, call: Call, blocks: list, isa: str, threads: int, real: str, event=None) -> None:
+    """The tape of one instruction, run once; `event` counts the flags it raises."""
     real_type = lib.NN_F64 if real == "f64" else lib.NN_F32
     buffers, run = ffi.new("nn_buffer[]", len(blocks)), ffi.new("nn_run *")
     instr, fault = ffi.new("nn_instr *"), ffi.new("nn_fault *")
@@ -215,6 +223,10 @@ def _execute(op: str, call: Call, blocks: list, isa: str, threads: int, real: st
     segment = ffi.new("nn_segment *", {"tape": tape, "steps": 1})
     scratch = ffi.from_buffer(_scratch)
     run.scratch, run.scratch_nbytes, run.threads = scratch, len(_scratch), threads
+    if event is not None:
+        raised = ffi.new("uint8_t[]", lib.nn_raised_nbytes(1, threads))
+        run.events, run.raised, run.raised_nbytes = event, raised, len(raised)
+        run.kinds = lib.NN_INVALID | lib.NN_DIVIDE | lib.NN_OVERFLOW | lib.NN_UNDERFLOW
     status = lib.nn_tape_run(kernels(isa), segment, 1, run, fault)
     if status != lib.NN_OK:
         raise OpFault(status, fault.index, fault.value)
@@ -223,46 +235,8 @@ def _execute(op: str, call: Call, blocks: list, isa: str, threads: int, real: st
 # ---- comparing ----------------------------------------------------------------------------------------------------
 
 
-def same_bits(a: array, b: array) -> bool:
-    """Bit for bit, any NaN being equal to any other (numerics.md, section 3)."""
-    if a.tobytes() == b.tobytes():
-        return True
-    if a.typecode not in "fd" or len(a) != len(b):
-        return False
-
-    def same(x: float, y: float) -> bool:
-        return x != x and y != y or x == y and math.copysign(1, x) == math.copysign(1, y)
-
-    return all(map(same, a, b))
-
-
-def _miss(got: float, want: float, allowed: float, largest: float) -> bool:
-    if want != want or got != got:
-        return not (want != want and got != got)
-    if abs(got) == math.inf or abs(want) == math.inf:  # overflow: as near to the largest number as the bound reaches
-        return got != want and not (got * want > 0 and abs(want) + allowed > largest)
-    return not abs(got - want) <= allowed
-
-
 def assert_within(where: str, call: Call, got: list, want: list, bound: Bound, real: str, more: float = 0.0) -> None:
-    """Every element of `got` (computed in `real`) within the bound around `want`, the float64 or exact outputs.
-
-    `more` adds that many u |want|: the error of `want` itself. An f64 argument is judged by the u of f64, an integer
-    must be equal; without a bound the value must be the rounded one, sign of zero included.
-    """
-    limits = bound.of(call, [list(w) for w in want]) if bound.of else None
-    for k, i in enumerate(call.outputs):
-        dtype = real if call.args[i].dtype == "real" else call.args[i].dtype
-        if dtype not in UNIT or limits is None:
-            rounded = array(TYPECODE[dtype], want[k])
-            assert same_bits(array(TYPECODE[dtype], got[k]), rounded), f"{where}: argument {i}: not the same bits"
-            continue
-        u, tiny, largest = UNIT[dtype], TINY[dtype], LARGEST[dtype]
-        for j, (g, w, limit) in enumerate(zip(got[k], want[k], limits[k], strict=True)):
-            allowed = limit * u + more * u * abs(w) + bound.tiny * tiny
-            if _miss(g, w, allowed, largest):
-                error = abs(g - w) / u
-                raise AssertionError(
-                    f"{where}: argument {i}, element {j}: {g!r} instead of {w!r}, "
-                    f"{error:.3g} u away, allowed {allowed / u:.3g} u ({bound.why})"
-                )
+    """Every element of `got` (computed in `real`) within the bound around `want`: nncore.bench.compare has the rule."""
+    found = compare(call, got, want, bound, real, more)
+    if found.miss:
+        raise AssertionError(f"{where}: {found.miss}")

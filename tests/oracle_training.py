@@ -334,3 +334,8 @@ def top_k(call):
         if all(z == z for z in row):
             hits += label in sorted(range(C), key=lambda j: (-row[j], j))[:k]
     return [[hits]]
+
+
+def round_to(call):
+    """On the twin nothing is rounded; what float32 gives stands against fractions in tests/lab/test_arithmetic.py."""
+    return [call.values(1)]

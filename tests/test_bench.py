@@ -14,7 +14,8 @@ from nncore.cli import run
 from tests.harness import lib, op_names
 
 QUICK = ("--rounds", "1", "--seconds", "0.0001", "--threads", "1")
-FIELDS = ["case", "shape", "threads", "math", "isa", "seconds", "gflops", "gbytes_per_s", "share_of_peak", "peers"]
+FIELDS = ["case", "shape", "threads", "math", "isa", "seconds", "gflops", "gbytes_per_s", "share_of_peak", "group",
+          "error", "others", "rounds", "peers"]
 
 
 def bench(capsys, *arguments) -> dict:
@@ -47,7 +48,7 @@ def test_limits(capsys):
 
 def test_training(capsys):
     (found,) = bench(capsys, "train", "--data", "glyphs", "--hidden", "8", "--batch", "500")["cases"]
-    assert found["shape"] == "784-8-10 batch 500" and isfinite(found["seconds"])
+    assert found["shape"] == "784-8-10 batch 500 10000 images" and isfinite(found["seconds"])
 
 
 def test_table(capsys):

@@ -105,8 +105,9 @@ def test_fma_only_where_it_is_asked_for():
         assert (count > 0) == wanted, f"{path.name}: {count} fma instructions"
 
 
-@pytest.mark.parametrize("tile, fma", [("gemm_ukr_14x2", 28), ("conv_ukr_14x2", 28), ("conv_dw_ukr_14x2", 28),
-                                       ("conv_dw_ukr_ragged_14x2", 28), ("conv_across_ukr_7x2", 14), ("conv_pixel_ukr_6", 24)])
+@pytest.mark.parametrize("tile, fma", [("gemm_ukr_14x2", 28), ("gemm_ukr_rows_14x2", 28), ("gemm_ukr_rows_14x1", 14),
+                                       ("conv_ukr_14x2", 28), ("conv_dw_ukr_14x2", 28), ("conv_dw_ukr_ragged_14x2", 28),
+                                       ("conv_across_ukr_7x2", 14), ("conv_image_ukr_4x6", 24), ("conv_dw_ukr_chains_6x4", 24)])
 def test_the_widest_tiles_keep_everything_in_registers(tile, fma):
     path = library() / "nn_kernels_avx512_f32.o"
     need("avx512", path.exists(), "a compiler for x86-64 that knows AVX-512")
@@ -130,14 +131,13 @@ def test_the_widest_tiles_keep_everything_in_registers(tile, fma):
 def packages(tmp_path_factory):
     """(sdist, wheel), the wheel built from the sdist as an installer would."""
     try:
-        import setuptools  # noqa: F401
-
         import build  # noqa: F401
+        import setuptools  # noqa: F401
     except ImportError:
         need("build", False, "pip install build setuptools cffi")
     folder = tmp_path_factory.mktemp("packages")
     done = subprocess.run([sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)],
-                          capture_output=True, text=True, env={**os.environ, "CI": ""})
+                          capture_output=True, text=True, env={**os.environ, "CI": "", "NNCORE_LEVELS": "portable"})
     if "Missing dependencies" in done.stdout + done.stderr:
         need("build", False, "pip install 'setuptools >= 77' cffi")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -162,7 +162,8 @@ def test_wheel_is_for_every_python_from_3_10(packages):
         (metadata,) = (archive.read(n).decode() for n in names if n.endswith(".dist-info/METADATA"))
     assert "nncore/_nncore.abi3.so" in names
     assert {f"nncore/report/templates/{p.name}" for p in (ROOT / "nncore/report/templates").iterdir()} < set(names)
-    assert not [n for n in names if not n.startswith("nncore") or n.endswith((".c", ".h"))]
+    begun = "nncore/assign/"  # what new projects begin with is C, and the reference solution
+    assert not [n for n in names if not n.startswith("nncore") or (n.endswith((".c", ".h")) and not n.startswith(begun))]
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     required = [m[1] for m in re.finditer(r"^Requires-Dist: (.*)$", metadata, re.M) if "extra ==" not in m[1]]
     assert sorted(re.split(r"[\s<>=;]", r)[0] for r in required) == sorted(w.split()[0] for w in wanted)

@@ -75,6 +75,10 @@ class Layer:
         return y, dx, dw
 
 
+# Few channels: images in the lanes, with missing ones, groups, strides both ways; chains in the lanes, more than lanes.
+FEW = [(40, 9, 7, 1, 6, 6), (136, 5, 6, 1, 6, 6), (264, 5, 5, 6, 16, 2), (128, 3, 4, 5, 3, 1), (33, 7, 6, 6, 5, 2),
+       (48, 6, 5, 3, 20, 1), (32, 7, 6, 5, 35, 2), (72, 6, 6, 8, 8, 7), (17, 9, 8, 2, 7, (3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1)),
+       (24, 8, 9, 3, 4, (3, 4, 1, 2, 2, 2, 2, 2, 2, 1, 1)), (200, 2, 3, 7, 1, 10)]  # fmt: skip
 # Tiles of every height, panels, borders of all widths, phases of strides, images side by side, many groups.
 LARGE = [(9, 14, 14, 16, 33, 1), (3, 28, 28, 5, 32, 1), (2, 13, 30, 3, 17, 6), (17, 7, 7, 20, 40, 2), (5, 15, 11, 33, 18, 4),
          (4, 12, 12, 64, 64, 64), (3, 9, 9, 8, 12, 8), (2, 20, 20, 7, 9, 5), (19, 3, 3, 6, 50, 1), (1, 33, 6, 4, 6, 15),
@@ -85,7 +89,7 @@ LARGE = [(9, 14, 14, 16, 33, 1), (3, 28, 28, 5, 32, 1), (2, 13, 30, 3, 17, 6), (
          (2, 6, 35, 4, 8, (2, 3, 2, 3, 0, 1, 1, 1, 2, 2, 2))]  # fmt: skip
 
 
-@pytest.mark.parametrize("size", LARGE, ids=conv.title)
+@pytest.mark.parametrize("size", LARGE + FEW, ids=conv.title)
 def test_integers_are_exact(size):
     layer = Layer(size)
     assert max(np.abs(t).max() for t in layer.textbook()) < 2**24
@@ -94,7 +98,7 @@ def test_integers_are_exact(size):
             assert (layer.run(op, level, threads=2).reshape(want.shape) == want).all(), (op, level)
 
 
-@pytest.mark.parametrize("size", LARGE[:6], ids=conv.title)
+@pytest.mark.parametrize("size", LARGE[:6] + FEW, ids=conv.title)
 def test_random_bits_are_the_same_everywhere(size):
     layer, draw = Layer(size), np.random.default_rng(2)
     for name in ("x", "w", "dy", "b"):
@@ -169,15 +173,26 @@ def test_order_of_the_chains(isa):  # noqa: F811
         args = [made(1), argument(x.tolist()), argument([1.0] * 20)]
         (dw,) = run_op("conv_bwd_weight", Call(args, conv.dims((20, 1, 1, 1, 1, 3), 1)), isa)
         assert dw[0] == chain([chain([chain(x[:8]), chain(x[8:16])]), chain(x[16:])]), (first, last)
+    # 11 chains of 8 images: ((01)(23))((45)(67)) + ((89) + 10), also where they stand in the lanes.
+    for first, last in ((0, 87), (3, 12), (8, 16), (33, 60), (63, 64), (70, 81), (79, 80), (20, 85)):
+        x = np.ones(88)
+        x[first], x[last] = big, -big
+        args = [made(25), argument(np.repeat(x, 25).tolist()), argument([1.0] * 88)]
+        (dw,) = run_op("conv_bwd_weight", Call(args, conv.dims((88, 5, 5, 1, 1, 2), 1)), isa)
+        c = [chain(x[8 * i : 8 * i + 8]) for i in range(11)]
+        pairs = [chain(c[i : i + 2]) for i in range(0, 10, 2)]
+        want = chain([chain([chain(pairs[:2]), chain(pairs[2:4])]), chain([pairs[4], c[10]])])
+        assert set(dw) == {want}, (first, last)
 
 
-def test_shards_are_separate_images():
-    layer = Layer((18, 5, 5, 3, 4, 1))
+@pytest.mark.parametrize("images", (6, 72))
+def test_shards_are_separate_images(images):
+    layer = Layer((3 * images, 5, 5, 3, 4, 1))
     whole, parts = layer.run("conv_bwd_weight")[0], layer.run("conv_bwd_weight", shards=3, threads=2)
     assert (parts.sum(0) == whole).all()
     for s in range(3):
-        one = Layer((6, 5, 5, 3, 4, 1))
-        one.x, one.dy = layer.x[6 * s : 6 * s + 6], layer.dy[6 * s : 6 * s + 6]
+        one = Layer((images, 5, 5, 3, 4, 1))
+        one.x, one.dy = layer.x[images * s : images * (s + 1)], layer.dy[images * s : images * (s + 1)]
         assert (one.run("conv_bwd_weight")[0] == parts[s]).all()
 
 
@@ -236,6 +251,14 @@ def test_an_activation_is_fused_behind_a_convolution():
 def build(layer, *shape):
     builder = Builder({}, training=True)
     return layer.build(builder, parameter("x", *shape)), builder
+
+
+def test_the_first_layer_has_no_gradient_of_its_data():
+    model = nn.Sequential([nn.Conv2D(6, 5), nn.ReLU(), nn.Conv2D(4), nn.Flatten(), nn.Dense(3)], seed=1)
+    images, labels = nn.Tensor((4, 8, 8), "u8"), nn.Tensor((4,), "u8")
+    tape = model.trainer((images, labels), 1, 4).tape
+    instructions = [i.op for i in tape.instructions]
+    assert instructions.count("conv_bwd_weight") == 2 and instructions.count("conv_bwd_data") == 1
 
 
 def test_output_sizes():

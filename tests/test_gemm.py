@@ -19,7 +19,7 @@ from tests.harness import LEVELS, have, isa, kernels, lib, op_names, run_op, sam
 
 U = {"f32": 2.0**-24, "f64": 2.0**-53}
 NUMPY = {"f32": np.float32, "f64": np.float64}
-MR, NR, KC, NC = (4, 6, 8, 14), (2, 8, 16, 32), 256, (256, 512)  # of all levels
+MR, NR, KC, NC = (4, 6, 8, 14), (2, 8, 16, 32), 512, (256, 512)  # of all levels and, KC, of float
 FORMS = ("nn", "nt", "tn", "tt")
 SCRATCH = np.zeros(lib.nn_scratch_nbytes(8) + 64, np.uint8)
 BEST = [level for level in LEVELS if have(level)][-1]
@@ -107,7 +107,7 @@ def grid() -> list[tuple[int, int, int]]:
     near = sorted({v + d for v in MR for d in (-1, 0, 1)} | {0, 1, 29})
     wide = sorted({v + d for v in NR for d in (-1, 0, 1)} | {0, 1, 10, 53})
     shapes = [(m, 7, 33) for m in near] + [(15, 7, n) for n in wide] + [(m, 3, 10) for m in near]
-    shapes += [(15, k, 33) for k in (0, 1, 2, 15, 16, 17, KC - 1, KC, KC + 1, 2 * KC + 1, 3 * KC - 1)]
+    shapes += [(15, k, 33) for k in (0, 1, 2, 15, 16, 17, KC // 2 + 1, KC - 1, KC, KC + 1, 2 * KC + 1, 3 * KC - 1)]
     shapes += [(3, 5, n + d) for n in NC for d in (-1, 0, 1)] + [(200, 40, 3), (179, 31, 37), (97, 300, 161), (1, 300, 70)]
     return shapes
 
@@ -166,7 +166,7 @@ def test_same_bits_on_any_number_of_threads(threads, real):
 
 def test_same_bits_in_any_layout(isa):  # noqa: F811
     """Rows or columns contiguous, neither, with gaps, not aligned: what is packed and what is read in place differ."""
-    for m, k, n in ((15, 33, 35), (40, 20, 200), (200, 20, 40), (180, 17, 300), (13, 300, 10), (33, 9, 513)):
+    for m, k, n in ((15, 33, 35), (40, 20, 200), (200, 20, 40), (180, 17, 300), (13, 300, 10), (33, 9, 513), (600, 18, 200)):
         a, b = normal(m, k), normal(k, n, seed=2)
         want = bits(gemm(a, b))
         for form in (*FORMS, "gn", "ng", "gg"):
@@ -176,6 +176,17 @@ def test_same_bits_in_any_layout(isa):  # noqa: F811
         a, b = normal(m, 40), normal(40, n, seed=2)
         for form, gap in (("nn", 512 - 40), ("tn", 1024 - m), ("nt", 512 - 40)):
             assert bits(gemm(a, b, None, isa, 1, form, gap)) == bits(gemm(a, b))
+
+
+@pytest.mark.parametrize("real", ("f32", "f64"))
+def test_same_bits_when_rows_go_to_the_lanes(isa, real):  # noqa: F811
+    """Narrow products with columns of A contiguous are computed as C^T = B^T A^T; more rows than a block, K blocks."""
+    for m, k, n in ((33, 3, 1), (70, 20, 7), (600, 9, 10), (64, 2 * KC + 1, 15), (1100, 5, 3), (40, 0, 5)):
+        a, b, bias = normal(m, k, real=real), normal(k, n, real=real, seed=2), normal(n, real=real, seed=3)
+        want = bits(gemm(a, b, bias))
+        for form, gap, offset in (("tn", 0, 0), ("tt", 5, 1), ("tg", 0, 3)):
+            for threads in (1, 2):
+                assert bits(gemm(a, b, bias, isa, threads, form, gap, offset)) == want, (m, k, n, form)
 
 
 def test_a_row_does_not_depend_on_the_others():

@@ -8,7 +8,7 @@ import pytest
 def test_info(inside, monkeypatch):
     found = inside("info", "--json").json
     assert list(found) == ["schema", "version", "numerics_id", "isa", "threads", "math", "compiler", "python"]
-    assert found["schema"] == "nncore.info/1" and found["math"] == ["f32"] and found["threads"] >= 1
+    assert found["schema"] == "nncore.info/1" and found["math"] == ["f32", "bf16", "bf16x3", "bf16x6"] and found["threads"] >= 1
     assert found["isa"]["used"] in found["isa"]["available"] and "portable" in found["isa"]["available"]
     monkeypatch.setenv("NNCORE_ISA", "portable")
     monkeypatch.setenv("NNCORE_THREADS", "1")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import gzip
 import random
 import re
+from array import array
 
 import pytest
 
 from nncore.errors import DataError
-from nncore.train.predictions import read_predictions
+from nncore.tensor import Tensor
+from nncore.train.predictions import class_bytes, format_classes, read_predictions
+from nncore.train.predictions import score as count
 
 LABELS = bytes(i % 10 for i in range(200))
 
@@ -139,3 +142,14 @@ def test_usage(inside, labels):
     assert "not both" in inside("score", "p", labels, "--data", "mnist").err
     assert inside("score", "p").code == 2
     assert inside("score", "p", labels, "--threshold", "1.5").code == 2
+
+
+def test_classes_as_bytes():
+    every = Tensor((256,), "i32", array("i", range(256)))
+    assert class_bytes(every) == bytes(range(256))
+    assert format_classes(bytes(range(256))) == b"".join(b"%d\n" % c for c in range(256))
+    assert format_classes(b"") == b""
+    for wrong in (256, 1 << 16, -1):
+        with pytest.raises(DataError, match="above 255"):
+            class_bytes(Tensor((2,), "i32", array("i", [3, wrong])))
+    assert count(b"\0\1\2\0", b"\0\2\2\0").correct == 3

@@ -13,7 +13,7 @@ from nncore.train.predictions import read_predictions
 
 KEYS = ["schema", "run", "model", "dataset", "seed", "epochs", "batch", "math", "isa", "threads", "parameters",
         "train_accuracy", "test_accuracy", "val_accuracy", "val_loss", "weights_sha256", "seconds", "plan_bytes",
-        "peak_rss_bytes", "predictions", "threshold", "verdict"]
+        "peak_rss_bytes", "predictions", "threshold", "verdict", "events"]
 SHORT = ("--epochs", "4", "--hidden", "16", "--batch", "64")
 FILES = {"config.toml", "model.safetensors", "checkpoints", "history.jsonl", "result.json", "tape.txt",
          "train_predictions.csv", "test_predictions.csv"}
@@ -120,8 +120,8 @@ def test_data_asked_for_by_name_is_never_replaced(inside):
     (["--threads", "0"], 2, "--threads"),
     (["--threads", "65"], 2, "--threads"),
     (["--isa", "sse9"], 2, "choose one of"),
-    (["--math", "bf16"], 2, "not in this version"),
     (["--math", "f16"], 2, "unknown math mode"),
+    (["--math", "bf16x2"], 2, "did you mean bf16x6 or bf16x3"),
     (["--model", "mpl"], 2, "did you mean mlp?"),
     (["--shards", "3"], 2, "shards 3"),
     (["--threshold", "88"], 2, "did you mean 0.88?"),

@@ -49,8 +49,8 @@ def test_size_and_style():
 def test_help_is_the_default(make):
     done = make()
     assert done.returncode == 0
-    for target in ("train", "test", "score", "predict", "report", "bench", "test-san", "test-exhaustive", "test-matrix", "lint",
-                   "size", "clean", "build"):
+    for target in ("train", "test", "score", "predict", "report", "lab", "bench", "bench-peers", "test-san", "test-exhaustive",
+                   "test-matrix", "lint", "size", "clean", "build"):
         assert f"make {target} " in done.stdout
 
 
@@ -89,6 +89,25 @@ def test_report_installs_what_it_needs(make):
     assert "[install][-e][.[report]]" in done.stdout and "[-m][nncore][report][runs/20250101T000000Z-a-mlp-s0]" in done.stdout
     assert "[install]" not in make("report").stdout
     assert "[report][elsewhere]" in make("report", "RUN=elsewhere").stdout
+
+
+def test_the_laboratory_leaves_a_page(make):
+    done = make("lab")
+    assert "[install][-e][.[report]]" in done.stdout and done.stdout.endswith("[-m][nncore][lab][all][--report][runs/lab.html]\n")
+    assert (done.folder / "runs").is_dir() and make("lab", FAKE_EXIT="1").returncode != 0
+
+
+def test_bench_keeps_its_figures_and_peers_have_a_place_of_their_own(make):
+    assert make("bench", "THREADS=2").stdout == "[-m][nncore][bench][--threads][2][--out][runs/bench]\n"
+    fake = make("help").folder / ".venv" / "bin" / "python"  # what it is asked for the list of packages comes back as arguments
+    done = make("bench-peers", f"PYTHON='{fake}'")
+    assert "[-m][venv][.venv-peers]" in done.stdout and done.returncode != 0  # the stand-in makes no environment
+    folder = fake.parent.parent.parent / ".venv-peers" / "bin"
+    folder.mkdir(parents=True)
+    shutil.copy(fake, folder)
+    done = make("bench-peers", f"PYTHON='{fake}'")
+    assert "[install]" in done.stdout and "requires" in done.stdout and "[--against][torch,numpy,sklearn]" in done.stdout
+    assert "[install]" not in make("bench-peers").stdout
 
 
 def test_a_changed_kernel_is_rebuilt(make):

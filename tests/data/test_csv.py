@@ -114,7 +114,7 @@ def test_refuses_what_is_no_file(tmp_path):
 
 
 def test_every_split_gives_the_same_table_and_the_same_error(parse, monkeypatch):
-    monkeypatch.setattr(module, "_PART", 0)
+    monkeypatch.setattr(module, "_PIECE", 100)
     lines = [long_line(30, {0: b"%d" % i}) for i in range(50)]
     good = b"\n".join(lines)
     expected = parse(good, 30, threads=1)
@@ -127,7 +127,7 @@ def test_every_split_gives_the_same_table_and_the_same_error(parse, monkeypatch)
 
 
 def test_more_than_one_fault_reports_the_first_line(parse, monkeypatch):
-    monkeypatch.setattr(module, "_PART", 0)
+    monkeypatch.setattr(module, "_PIECE", 7)
     with pytest.raises(DataError, match="line 2,"):
         parse(b"1\nx\n" + b"1\n" * 100 + b"y\n", 1)
 

@@ -15,12 +15,21 @@ from conftest import idx_bytes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nncore.data import read_idx
+from nncore.data import idx, read_idx
 from nncore.data.idx import idx_chunks
 from nncore.errors import DataError
 
 FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SHAPES = [(5,), (3, 4), (2, 3, 4), (2, 3, 4, 5), (1, 1, 1, 1), (1,), (700, 28, 28)]
+
+
+@pytest.fixture(params=["zlib", "isal"], autouse=True)
+def inflater(request, monkeypatch):
+    """Every test by both libraries: what is refused, and in which words, may not depend on what is installed."""
+    if request.param == "isal":
+        pytest.importorskip("isal", reason="isal is not installed: pip install -e .[fast]")
+    else:
+        monkeypatch.setattr(idx, "inflate_module", lambda: zlib)
 
 
 def body(shape) -> bytes:
@@ -193,7 +202,7 @@ def test_any_bytes_never_crash(data, magic, tmp_path_factory):
 
 PROBE = """
 import resource, sys
-from nncore.data import read_idx
+from nncore.data import idx, read_idx
 from nncore.errors import DataError
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:

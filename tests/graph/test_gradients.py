@@ -31,10 +31,12 @@ UNARY = {
     "sigmoid": lambda x: ops.sigmoid(x, lam=1.7), "tanh": lambda x: ops.tanh(x, a=1.7159, b=2 / 3),
     "elu": lambda x: ops.elu(x, lam=1.05, alpha=1.67), "softplus": ops.softplus, "softmax": ops.softmax,
     "log_softmax": ops.log_softmax, "scale": lambda x: ops.scale(x, c=-3.0), "reshape": lambda x: ops.reshape(x, (4, 3)),
-    "dropout": lambda x: ops.dropout(x, p=0.4, layer=3),
+    "dropout": lambda x: ops.dropout(x, p=0.4, layer=3), "exponential": ops.exponential,
 }
+POSITIVE = {"logarithm": ops.logarithm, "square_root": ops.square_root}
 BINARY = {
-    "add": ops.add, "sub": ops.sub, "mul": ops.mul, "add_scaled": lambda a, b: ops.add_scaled(a, b, c=0.7),
+    "add": ops.add, "sub": ops.sub, "mul": ops.mul, "quotient": ops.quotient,
+    "add_scaled": lambda a, b: ops.add_scaled(a, b, c=0.7),
 }
 ROW_LOSSES = {
     "squared_error": ops.squared_error, "absolute_error": ops.absolute_error,
@@ -51,10 +53,17 @@ def test_unary(name):
     assert check(weighted_sum(UNARY[name](x), values), values) == 12
 
 
+@pytest.mark.parametrize("name", POSITIVE)
+def test_of_positive_numbers(name):
+    x, values = parameter("x", 3, 4), {}
+    values[x] = draw(12, low=0.3)
+    assert check(weighted_sum(POSITIVE[name](x), values), values) == 12
+
+
 @pytest.mark.parametrize("name", BINARY)
 def test_binary(name):
     a, b, values = parameter("a", 3, 4), parameter("b", 3, 4), {}
-    values.update({a: draw(12, 1), b: draw(12, 2)})
+    values.update({a: draw(12, 1), b: draw(12, 2, away=0.3)})  # not near 0, where a quotient bends too much for differences
     assert check(weighted_sum(BINARY[name](a, b), values), values) == 24
 
 
@@ -100,7 +109,7 @@ def test_losses_with_labels(name):
 
 def test_every_op_with_a_derivative_is_checked():
     sums = {"sum_all", "sum_squares", "sum_abs", "tree_sum"}
-    covered = {*UNARY, *BINARY, *ROW_LOSSES, *sums, "softmax_xent", "multi_hinge", "dense"}
+    covered = {*UNARY, *POSITIVE, *BINARY, *ROW_LOSSES, *sums, "softmax_xent", "multi_hinge", "dense"}
     for file in Path(__file__).parent.glob("test_gradients_*.py"):
         covered |= import_module(f"tests.graph.{file.stem}").COVERED
     have = {name.removesuffix("_fwd") for name, op in ops.OPS.items() if op.vjp is not None}

@@ -1,6 +1,7 @@
 """Rung 4 for the ops on images: pooling, upsampling, joining. Values keep away from ties and zeros, where kinks are."""
 
 import random
+from array import array
 
 import pytest
 
@@ -124,3 +125,22 @@ def test_the_norm_of_zeros_has_gradient_zero():
     x = parameter("x", 1, 2, 4, 1)
     y = ops.l2_pool(x, window=(2, 2), stride=(2, 2))
     assert gradient(y, x, [0, -0.0, 3, 0, 0, 0, 0, 4]) == [0, 0, 0.6000000238418579, 0, 0, 0, 0, 0.800000011920929]
+
+
+@pytest.mark.parametrize("variant", WINDOWS)
+def test_a_mask_moves_through_a_maximum_pooling(variant):
+    """relu_bwd works on the pooled gradient, and the bits are those of masking behind it."""
+    x = parameter("x", 2, 9, 12, 3)
+    a = ops.relu(x)
+    y = pooling(ops.max_pool, variant)(a)
+    r = State("r", y.shape)
+    draw = random.Random(3)
+    nan, inf = float("nan"), float("inf")
+    values = {x: [draw.choice((0.0, -0.0, nan, inf, -inf, 1.5, -2.0, draw.uniform(-1, 1))) for _ in range(x.size)],
+              r: [draw.choice((0.0, -0.0, draw.uniform(-1, 1), inf)) for _ in range(r.size)]}
+    moved = gradients(ops.sum_all(ops.mul(y, r)), [x])[x]
+    assert moved.op.name == "max_pool_bwd" and moved.inputs[0].op is ops.relu_bwd and moved.inputs[0].size == y.size
+    behind = ops.relu_bwd(ops.max_pool_bwd(moved.inputs[0].inputs[0], y.output(1), image=x.shape, **y.attrs), a)
+    _, _, rerun = run_values([], {"moved": moved, "behind": behind}, values, real="f32")
+    found = rerun()
+    assert array("f", found["moved"]).tobytes() == array("f", found["behind"]).tobytes()

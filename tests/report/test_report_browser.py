@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from nncore.report import compare_html, read_run, report_html
+from nncore.bench.groups import verdicts
+from nncore.report import bench_files, bench_html, compare_html, read_run, report_html
 from tests.browser import Browser, need_chromium
 from tests.report.conftest import LAYERS, convolutional, history
+from tests.report.test_report_bench import LIMITS, row, write
 from tests.report.test_report_page import HOSTILE
 
 pytestmark = pytest.mark.usefixtures("extras")
@@ -21,13 +23,17 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def pages(folder, tmp_path):
-    """A report, one with hostile names, and a comparison."""
+    """A report, one with hostile names, a comparison, and a bench."""
     names = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
     runs = [folder("mine", insight=convolutional(names)), folder("a rather long name of a run", {"lr": 0.1}, records=history(7)),
             folder("<img src=x onerror=alert(1)>", {"data.name": HOSTILE[0]}, records=history(3, layers=LAYERS + HOSTILE[:9]),
                    insight=convolutional(HOSTILE))]
     read = [read_run(r) for r in runs]
     found = {"report": report_html(read[0]), "hostile": report_html(read[2], notes=HOSTILE), "compare": compare_html(read)}
+    rows = [*LIMITS, *(row(f"case {i}", 1.5 ** (i - 3), threads, gate) for gate in ("gemm", "elementwise") for threads in (1, 2)
+                       for i in range(9))]
+    latest = write(write(tmp_path / "1.jsonl", rows).with_name("2.jsonl"), rows)
+    found["bench"] = bench_html(bench_files(latest), list(verdicts(rows)))
     for name, html in found.items():
         (tmp_path / f"{name}.html").write_text(html)
     return tmp_path
@@ -36,7 +42,7 @@ def pages(folder, tmp_path):
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
-@pytest.mark.parametrize("name", ["report", "hostile", "compare"])
+@pytest.mark.parametrize("name", ["report", "hostile", "compare", "bench"])
 def test_no_complaints_no_requests_no_overflow(browser, pages, name):
     page = browser.open(pages / f"{name}.html", width=390)
     for width in (390, 320, 820, 1280):

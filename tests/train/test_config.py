@@ -156,7 +156,7 @@ def test_a_folder_is_relative_to_its_file(tmp_path):
     ("[train]\nepochs = true", "train.epochs: expected int, got bool"),
     ("[train]\nepochs = 1979-05-27", "train.epochs: expected int"),
     ("[train]\nseed = -1", "train.seed"),
-    ("[train]\nmath = 'f16'", "unknown math mode 'f16'.*known: f32"),
+    ("[train]\nmath = 'f16'", "unknown math mode 'f16'.*known: f32, bf16, bf16x3, bf16x6"),
     ("[train]\npatience = 3", "set data.validation"),
     ("[train]\nloss = 'hubris'", "unknown loss 'hubris'.*Huber"),
     ("[train.loss]\nname = 'huber'\ndelta = 'a'", "train.loss.delta: expected float"),
@@ -258,8 +258,9 @@ def test_presets_follow_the_data_set(tmp_path):
 
     digits, clothes = Augment.default("mnist").to_dict(), {"crop": 2, "flip": True}
     assert augmented(("augment.preset", "default")) == clothes
-    assert augmented(("model.name", "cnn")) == augmented(("model.name", "cnn"), ("data.name", "fashion-mnist")) == clothes
-    assert augmented(("model.name", "cnn"), ("data.name", "mnist")) == digits
+    assert augmented(("model.name", "vgg-small")) == clothes
+    assert augmented(("model.name", "vgg-small"), ("data.name", "fashion-mnist")) == clothes
+    assert augmented(("model.name", "vgg-small"), ("data.name", "mnist")) == digits
     folder = tmp_path / "glyphs"
     folder.mkdir()
     assert augmented(("model.name", "resnet-small"), ("data.name", f"{folder}")) == digits
@@ -269,7 +270,7 @@ def test_presets_follow_the_data_set(tmp_path):
     assert augmented(("augment.preset", "default"), ("data.folder", f"{course}")) == {"one_pixel": True}
     (course / "fashion_mnist_train_vectors.csv").touch()
     assert augmented(("augment.preset", "default"), ("data.folder", f"{course}")) == clothes
-    assert "preset" not in to_toml(resolve(Draft().put("model.name", "cnn", "here")).tables())
+    assert "preset" not in to_toml(resolve(Draft().put("model.name", "vgg-small", "here")).tables())
 
 
 def test_presets_and_what_changes_them():
@@ -277,11 +278,11 @@ def test_presets_and_what_changes_them():
     turned = augmented(("augment", "default,rotate=5"), mnist)
     assert turned == {**augmented(("augment", "default"), mnist), "rotate": 5.0}
     assert augmented(("augment", {"preset": "default", "rotate": 5}), mnist) == turned
-    assert augmented(("model.name", "cnn"), ("augment.rotate", 5), mnist) == turned
-    assert augmented(("model.name", "cnn"), ("augment.preset", "one_pixel"), mnist) == {"one_pixel": True}
-    assert augmented(("model.name", "cnn"), ("augment", "none"), mnist) == {}
-    assert augmented(("model.name", "cnn"), ("augment", "shift=2"), mnist) == {"shift": 2}
-    assert augmented(("model.name", "cnn"), ("augment.preset", "none"), ("augment.shift", 2)) == {"shift": 2}
+    assert augmented(("model.name", "vgg-small"), ("augment.rotate", 5), mnist) == turned
+    assert augmented(("model.name", "vgg-small"), ("augment.preset", "one_pixel"), mnist) == {"one_pixel": True}
+    assert augmented(("model.name", "vgg-small"), ("augment", "none"), mnist) == {}
+    assert augmented(("model.name", "vgg-small"), ("augment", "shift=2"), mnist) == {"shift": 2}
+    assert augmented(("model.name", "vgg-small"), ("augment.preset", "none"), ("augment.shift", 2)) == {"shift": 2}
     with pytest.raises(UsageError, match="unknown preset 'afine': did you mean affine"):
         augmented(("augment.preset", "afine"))
     with pytest.raises(UsageError, match="unknown 'defualt'; names: none"):

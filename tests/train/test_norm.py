@@ -17,8 +17,8 @@ from nncore.graph.tape import Executor, Memory, Position, compile_tape
 from nncore.nn.base import Builder
 from nncore.tensor import Tensor
 from nncore.train.checkpoint import file_shape, load_checkpoint, save_checkpoint, to_file
-from nncore.train.loop import externals
 from nncore.train.samples import samples
+from nncore.train.steps import externals
 from tests.clouds import blobs
 from tests.harness import run_op
 

@@ -1,0 +1,5 @@
+#!/bin/bash
+# verdict: BAD_FORMAT
+# An empty file.
+honest
+: >test_predictions.csv

@@ -1,0 +1,5 @@
+#!/bin/bash
+# verdict: TIME_LIMIT
+# Sleeping.
+honest
+sleep 30

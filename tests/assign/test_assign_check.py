@@ -1,0 +1,275 @@
+"""nncore new and check: every trap is found where it lies, every verdict is had at home, in words and as JSON."""
+
+from __future__ import annotations
+
+import os
+import pty
+import random
+import select
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nncore.assign import judge, linked, preflight, spec
+from nncore.assign.verdict import VERDICTS
+from tests.assign import standins
+from tests.harness import need
+
+RUN = standins.SHEBANG + standins.HELPERS + "honest\n"
+ELF = b"\x7fELF\x02\x01\x01" + bytes(60)
+
+# name: ({file: content}, level, file, line, what the message holds)
+FINDINGS = {
+    "no command": ({"a.c": ""}, "error", "run.sh", None, "write it: it compiles and runs everything"),
+    "command spelled otherwise": ({"Run.sh": RUN}, "error", "run.sh", None, "Run.sh is spelled otherwise"),
+    "command below": ({"src/run.sh": RUN}, "error", "run.sh", None, "in the root, not in src/run.sh"),
+    "command with CRLF": ({"run.sh": RUN.replace("\n", "\r\n")}, "error", "run.sh", 1, "sed -i"),
+    "command without a first line": ({"run.sh": "true\n"}, "warning", "run.sh", 1, "#!/bin/bash"),
+    "module": ({"run.sh": "#!/bin/bash\n\nmodule add gcc-13\n"}, "warning", "run.sh", 3, "modules are not there"),
+    "Makefile with CRLF": ({"Makefile": "all:\r\n\tcc a.c\r\n"}, "error", "Makefile", 1, "CRLF"),
+    "Windows program": ({"a.exe": "MZ"}, "error", "a.exe", None, "Windows"),
+    "compiled program": ({"network": ELF}, "warning", "network", None, "a compiled program"),
+    "compiled class": ({"A.class": b"\xca\xfe\xba\xbe"}, "warning", "A.class", None, "a compiled class"),
+    "build folder": ({"cmake-build-debug/x.txt": ""}, "warning", "cmake-build-debug", None, "a folder of built files"),
+    "notebook": ({"a.ipynb": "{}"}, "warning", "a.ipynb", None, "a notebook"),
+    "include": ({"src/a.c": "int x;\n\n#include <cblas.h>\n"}, "error", "src/a.c", 3, "cblas.h: a library that does the work"),
+    "import": ({"a.py": "import os\nfrom numpy.linalg import svd\n"}, "error", "a.py", 2, "numpy"),
+    "import of several": ({"a.py": "import os, torch as t\n"}, "error", "a.py", 1, "torch"),
+    "link": ({"Makefile": "all:\n\tcc a.c -lm -lcblas\n"}, "error", "Makefile", 2, "-lcblas"),
+    "seed": ({"a.c": "void f(void)\n{\n    srand(1234);\n}\n"}, "error", "a.c", 3, "seed 1234"),
+    "seed of C++": ({"a.cpp": "std::mt19937 engine(7);\n"}, "error", "a.cpp", 1, "one of 0, 1, 2, 3, 42"),
+    "seed of Java": ({"A.java": "Random r = new Random(99L);\n"}, "error", "A.java", 1, "seed 99"),
+    "seed by name": ({"a.c": "int seed = 5;\n"}, "warning", "a.c", 1, "seed 5"),
+    "path of one's own": ({"a.c": 'f = fopen("/home/me/data.csv", "r");\n'}, "warning", "a.c", 1, "/home/me/data.csv"),
+    "predictions": ({"test_predictions.csv": "0\n"}, "warning", "test_predictions.csv", None, "predictions are handed in"),
+    "long source": ({"table.h": "int t[] = {" + "1," * 1_100_000 + "};\n"}, "warning", "table.h", None, "table of results"),
+}
+HARMLESS = {
+    "comments": {"a.c": "// #include <cblas.h>\n/* srand(77);\n#include <cblas.h> */\nint main(void) { return 0; }\n"},
+    "allowed seed": {"a.c": "srand(42); int seed = 3;\n"},
+    "seed of a variable": {"a.c": "srand(time(NULL));\n"},
+    "own header with a library's beginning": {"a.c": '#include "numpyish.h"\n#include <math.h>\n'},
+    "a library of one's own": {"Makefile": "all:\n\tcc a.c -lm -lpthread -fopenmp\n"},
+    "text": {"README.md": "we use numpy? no: `import numpy` is forbidden, srand(1234) too\r\n"},
+}
+
+
+def folder_with(path: Path, files: dict[str, str | bytes]) -> Path:
+    for name, content in files.items():
+        target = path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content.encode() if isinstance(content, str) else content)
+    if "run.sh" in files:
+        (path / "run.sh").chmod(0o755)
+    return path
+
+
+@pytest.fixture(scope="module")
+def asked(small):
+    return spec.load(small)
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_a_trap_is_found(name, asked, tmp_path):
+    files, level, file, line, message = FINDINGS[name]
+    alone = {"run.sh": RUN, **files} if "command" not in name and "run.sh" not in files else files
+    found = [f for f in preflight.look(folder_with(tmp_path, alone), asked) if f.file == file]
+    assert [(f.level, f.line) for f in found] == [(level, line)]
+    assert message in found[0].message
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_nothing_is_found_where_nothing_is(name, asked, tmp_path):
+    assert preflight.look(folder_with(tmp_path, {"run.sh": RUN, **HARMLESS[name]}), asked) == []
+
+
+def test_the_run_bit(asked, tmp_path):
+    folder_with(tmp_path, {"run.sh": RUN})
+    (tmp_path / "run.sh").chmod(0o644)
+    found = preflight.look(tmp_path, asked)
+    assert [(f.level, f.file) for f in found] == [("warning", "run.sh")] and "chmod +x" in found[0].message
+    preflight.prepare(tmp_path, asked)
+    assert os.access(tmp_path / "run.sh", os.X_OK)
+
+
+def test_no_seed_is_asked_for_where_none_is_fixed(tmp_path):
+    text = standins.ASSIGNMENT.replace("seeds = [0, 1, 2, 3, 42]\n", "")
+    (tmp_path / "free.toml").write_text(text)
+    free = spec.load(tmp_path / "free.toml")
+    assert preflight.look(folder_with(tmp_path / "p", {"run.sh": RUN, "a.c": "srand(1234);\n"}), free) == []
+
+
+def test_languages(tmp_path):
+    (tmp_path / "java.toml").write_text(standins.ASSIGNMENT + 'languages = ["java"]\n')
+    only = spec.load(tmp_path / "java.toml")
+    found = preflight.look(folder_with(tmp_path / "p", {"run.sh": RUN, "a.cpp": "", "A.java": "", "b.rs": ""}), only)
+    assert [(f.level, f.file) for f in found] == [("error", "a.cpp"), ("warning", "b.rs")]
+
+
+def test_data_at_home(asked, tmp_path):
+    found, = preflight.at_home(tmp_path, asked)
+    assert found.level == "warning" and "g_train_vectors.csv" in found.message and "nncore new makes it" in found.message
+    folder_with(tmp_path, {f"data/g_{part}_{kind}.csv": "" for part in ("train", "test") for kind in ("vectors", "labels")})
+    assert preflight.at_home(tmp_path, asked) == []
+    (tmp_path / "mine.zip").write_bytes(b"")
+    assert preflight.at_home(tmp_path / "mine.zip", asked) == []  # a zip has none, and must not
+
+
+def test_libraries_of_a_program(tmp_path):
+    (tmp_path / "a.c").write_text("#include <math.h>\nint main(int c, char **v) { return (int)cos(c + v[0][0]); }\n")
+    subprocess.run(["cc", "-Wl,--no-as-needed", "-o", tmp_path / "a", tmp_path / "a.c", "-lm"], check=True)
+    program = (tmp_path / "a").read_bytes()
+    assert {"libm.so.6", "libc.so.6"} <= set(linked.libraries_of(program))
+    chance = random.Random(4)
+    for _ in range(300):  # whatever stands in it, it is read to its end
+        broken = bytearray(program[: chance.randrange(64, len(program))])
+        for _ in range(20):
+            broken[chance.randrange(6, min(len(broken), 4096))] = chance.randrange(256)
+        linked.libraries_of(bytes(broken))
+    assert linked.libraries_of(b"") == linked.libraries_of(b"\x7fELF\x02\x01") == []
+
+
+# ---- verdicts at home --------------------------------------------------------------------------------------------------
+
+SCRIPTS = {
+    "PASS": "centroid",
+    "BELOW_THRESHOLD": "honest",
+    "BUILD_FAILED": "echo 'int main(void) { return x; }' >a.c; cc a.c || exit 1",
+    "RUN_FAILED": "echo reading; echo 'no such file: data/train.csv' >&2; exit 3",
+    "MISSING_OUTPUT": "honest; rm train_predictions.csv",
+    "BAD_FORMAT": "honest; echo 10 >>test_predictions.csv",
+    "RULE_VIOLATION": "echo 'void f(void) {}' >f.c; echo 'void f(void); int main(void) { f(); return 0; }' >m.c\n"
+                      "cc -shared -fPIC -o libcblas.so f.c && cc -o m m.c ./libcblas.so && honest",
+    "OUTPUT_LIMIT": "yes | head -c 200000; honest",
+}
+SAID = {
+    "PASS": "of 100 correct", "BELOW_THRESHOLD": "threshold 50.00%", "BUILD_FAILED": "exit code 1",
+    "RUN_FAILED": "exit code 3; last line: no such file", "MISSING_OUTPUT": "train_predictions.csv is not in the project's root",
+    "BAD_FORMAT": "test_predictions.csv: line 101: class 10 is outside 0 to 9",
+    "RULE_VIOLATION": "m: ./libcblas.so: a library that does the work",
+    "OUTPUT_LIMIT": "stopped at the limit of 64 kB printed",
+}
+
+
+@pytest.mark.parametrize("verdict", SCRIPTS)
+@pytest.mark.usefixtures("sandbox")
+def test_verdicts_at_home(verdict, small, inside, tmp_path):
+    standins.project(tmp_path / "mine", SCRIPTS[verdict])
+    done = inside("check", "mine", "--assignment", small, "--json")
+    assert done.code == (0 if verdict == "PASS" else 1) and done.err == ""
+    found = done.json
+    assert (found["schema"], found["assignment"], found["submission"]) == ("nncore.check/1", "small", "mine")
+    assert found["verdict"] == verdict and SAID[verdict] in found["detail"] and found["advice"] == VERDICTS[verdict]
+    assert (found["accuracy"] is not None) == (verdict in ("PASS", "BELOW_THRESHOLD", "RULE_VIOLATION"))
+
+
+@pytest.mark.parametrize("script, said", [
+    ("echo COMPILING\necho 'int main( {' >a.cpp; g++ -O3 a.cpp -o network\necho RUNNING\n./network\necho done", "a.cpp:1:"),
+    ("/opt/homebrew/opt/llvm/bin/clang++ -O3 src/*.cpp -o network\ntime ./network\necho done", "clang++: No such file"),
+    ("gradle9 build\nnice java -cp target/a.jar Main\necho done", "gradle9: command not found"),
+    ("echo '[ERROR] COMPILATION ERROR : '\nnice java -cp target/a.jar Main\necho done", "[ERROR] COMPILATION")])
+def test_a_script_that_goes_on_when_building_failed(script, said, ground, tmp_path):
+    """As public projects have it, after the template of the hand-out: the script ends well, nothing was built."""
+    result = judge.judge(standins.project(tmp_path / "mine", script), ground)
+    assert result.verdict == "BUILD_FAILED" and said in result.detail
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_in_words(small, inside, tmp_path):
+    standins.project(tmp_path / "mine", "echo compiling; printf '\\033[31mred\\033]0;title\\a\\n'; exit 3", {"a.ipynb": "{}"})
+    done = inside("check", "mine", "--assignment", small)
+    lines = done.out.splitlines()
+    assert done.code == 1 and lines[0].startswith("warning: data: g_train_vectors.csv")
+    assert lines[1] == "warning: a.ipynb: a notebook; allowed are c, c++, java, python-cffi"
+    assert "  compiling" in lines and "\x1b" not in done.out and "\a" not in done.out
+    at = next(i for i, line in enumerate(lines) if line.startswith("RUN_FAILED: exit code 3; last line: "))
+    assert lines[at + 1] == VERDICTS["RUN_FAILED"]
+    assert "of 60 s (" in lines[-2] and " calibrated), processor" in lines[-2] and "of 400 MB" in lines[-2]
+    assert "no network" in lines[-1]
+    assert "\x1b" not in done.err  # a pipe gets no control characters
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_a_folder_and_its_zip_are_one(small, inside, tmp_path):
+    mine = standins.project(tmp_path / "mine", "centroid", {"notes.txt": "n"})
+    (tmp_path / "mine.zip").write_bytes(standins.zipped([(f"mine/{p.name}", p.read_bytes()) for p in sorted(mine.iterdir())]))
+    both = [inside("check", name, "--assignment", small, "--json").json for name in ("mine", "mine.zip")]
+    assert both[0]["verdict"] == "PASS"
+    assert len({(r["correct"], r["train_accuracy"], r["detail"]) for r in both}) == 1
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_a_broken_zip(small, inside, tmp_path):
+    (tmp_path / "mine.zip").write_bytes(b"PK\x03\x04 and no more")
+    done = inside("check", "mine.zip", "--assignment", small)
+    assert done.code == 1 and done.out.startswith("BAD_ARCHIVE: not a zip file that can be read")
+
+
+def test_usage(inside, small, tmp_path):
+    assert inside("check", "nothing", "--assignment", small).code == 2
+    assert "did you mean" in inside("check", ".", "--assignment", "glyph").err
+    (tmp_path / "bad.toml").write_text("name = 3\n")
+    assert inside("check", ".", "--assignment", "bad.toml").code == 3
+
+
+def test_without_a_sandbox_nothing_is_run(small, inside, tmp_path, monkeypatch):
+    standins.project(tmp_path / "mine", "touch ran; centroid")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = inside("check", "mine", "--assignment", small)
+    assert done.code == 5 and "bwrap is missing: apt install bubblewrap" in done.err and not (tmp_path / "mine/ran").exists()
+    assert inside("doctor").code == 5 and "apt install bubblewrap util-linux" in inside("doctor").out
+
+
+def test_without_protection_if_asked_by_name(small, inside, tmp_path):
+    standins.project(tmp_path / "mine", "centroid")
+    found = inside("check", "mine", "--assignment", small, "--unsandboxed", "--json").json
+    assert (found["verdict"], found["sandbox"]) == ("PASS", "none") and "no network" not in found["enforced"]
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_the_view(small, environment, tmp_path):
+    """On a terminal the run is seen; what is left there in the end is the result alone."""
+    standins.project(tmp_path / "mine", "sleep 0.7; centroid")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-m", "nncore", "check", "mine", "--assignment", str(small)], cwd=tmp_path,
+                               env={**environment, "TERM": "xterm", "COLUMNS": "100"}, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while select.select([ours], [], [], 60)[0]:
+        try:
+            shown += os.read(ours, 1 << 16)
+        except OSError:  # the other end is closed
+            break
+    os.close(ours)
+    assert process.wait(60) == 0
+    for word in (b"time", b"memory", b"processes", b"of 60 s", b"of 400 MB"):
+        assert word in shown
+    assert b"PASS: accuracy" in shown
+
+
+# ---- projects that nncore begins ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", spec.LANGUAGES)
+@pytest.mark.usefixtures("sandbox")
+def test_a_skeleton_runs_at_once(language, small, inside, tmp_path):
+    need("java", language != "java" or shutil.which("javac") is not None, "apt install default-jdk-headless")
+    assert inside("new", "mine", "--assignment", small, "--language", language).code == 0
+    assert {p.name for p in (tmp_path / "mine/data").iterdir()} == {
+        f"g_{part}_{kind}.csv" for part in ("train", "test") for kind in ("vectors", "labels")}
+    found = inside("check", "mine", "--assignment", small, "--json").json
+    assert found["verdict"] == "BELOW_THRESHOLD", (found["detail"], found["output"])
+    assert found["findings"] == []
+
+
+def test_new_overwrites_nothing(small, inside, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.tex").write_text("years of work")
+    done = inside("new", "mine", "--assignment", small)
+    assert done.code == 2 and "not empty" in done.err and [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+    only_c = tmp_path / "c.toml"
+    only_c.write_text(standins.ASSIGNMENT + 'languages = ["c"]\n')
+    assert inside("new", "other", "--assignment", only_c, "--language", "java").code == 2

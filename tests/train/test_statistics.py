@@ -1,0 +1,106 @@
+"""Figures of tensors and updates, and the float64 shadow: against the same figures worked out here; bits as without them."""
+
+from math import frexp, inf, nan, sqrt
+
+import pytest
+
+import nncore as nn
+from nncore._ffi import ffi, lib
+from nncore.train.statistics import summary
+
+
+@pytest.fixture(scope="module")
+def data():
+    return nn.data.glyphs(train=300, test=10, seed=0).train
+
+
+def trainer(data, watch, layers=None, **options):
+    model = nn.Sequential(layers or [nn.Dense(16), nn.ReLU(), nn.Dense(12), nn.Tanh(), nn.Dense(10)], seed=0)
+    return model.trainer(data, epochs=2, batch=64, watch=watch, **options)
+
+
+def floats(values):
+    return ffi.new("float[]", list(values))
+
+
+def test_describe():
+    values = [0.0, -0.0, 1e-40, -3.0, 1.5, inf, nan, 0.75]
+    s = ffi.new("nn_statistics *")
+    lib.nn_describe(s, floats(values), len(values), -2.0, 2.0)
+    assert (s.n, s.nans, s.infinities, s.zeros, s.subnormals, s.saturated) == (8, 1, 1, 2, 1, 2)
+    assert s.largest == 3.0 and s.smallest == pytest.approx(1e-40, rel=1e-4)
+    assert s.sum_squares == pytest.approx(9 + 2.25 + 0.5625)
+    exponents = {e: n for e, n in enumerate(s.exponent) if n}
+    assert exponents == {0: 3, 126: 1, 127: 1, 128: 1, 255: 2}
+
+
+def test_squares_of_tiny_values_do_not_vanish():
+    s = ffi.new("nn_statistics *")
+    lib.nn_describe(s, floats([1e-24] * 100), 100, -inf, inf)
+    assert sqrt(s.sum_squares / 100) == pytest.approx(1e-24, rel=1e-6)
+
+
+def test_update_and_dead_columns():
+    u = ffi.new("nn_update *")
+    lib.nn_compare_update(u, floats([1, 2, 3, 4]), floats([1, 2, 3.5, 4]), floats([1e-9, 0, 1, -1e-9]), 4)
+    assert (u.n, u.asked, u.lost, u.moved, u.kept) == (4, 3, 2, 0.25, 30)
+    assert lib.nn_count_dead(ffi.new("uint8_t[]", 3), floats([0, 1, 0, 0, 0, -0.0]), 2, 3) == 2
+
+
+def test_errors_in_ulps_and_cancelled_bits():
+    e = ffi.new("nn_errors *")
+    lib.nn_compare_twin(e, floats([1.0, 2.0, inf]), ffi.new("double[]", [1.0 + 2**-24, 2.0, inf]), 3)
+    assert (e.worst, e.index) == (0.5, 0)
+    lib.nn_compare_twin(e, floats([1.0, nan]), ffi.new("double[]", [1.0, 2.0]), 2)
+    assert (e.worst, e.index) == (inf, 1)
+    lib.nn_compare_terms(e, ffi.new("double[]", [1.0, -4.0, 0.0]), ffi.new("double[]", [1024.0, 4.0, 8.0]), 3)
+    assert (e.worst, e.index, e.sum) == (24, 2, 34)
+
+
+@pytest.mark.parametrize("watch", ["1,every=1", "1,every=4,raise", "2,every=5"])
+@pytest.mark.parametrize("options", [{}, {"shards": 2, "average": nn.EMA(0.9), "clip": nn.ClipNorm(1.0)}], ids=["plain", "more"])
+def test_bits_and_history_as_without(watch, options, data):
+    def trained(w):
+        t = trainer(data, w, **options)
+        t.run()
+        return t.model.weights_sha256, t.position, [(r["loss"], r["accuracy"]) for r in t.history]
+
+    assert trained(watch) == trained(None)
+
+
+def test_figures_are_those_of_the_step(data):
+    """The last step's weights and gradients are still in the model afterwards."""
+    t = trainer(data, "1,every=9", optimizer=nn.SGD(0.1))
+    t.run()
+    assert [r["step"] for r in t.observer.ring] == [0, 9]
+    last = t.observer.ring[-1]
+    row = next(x for x in last["tensors"] if x["name"] == "0.weight" and x["phase"] == "update")
+    w = list(t.model.parameter("0.weight").flat())
+    assert row["rms"] == pytest.approx(sqrt(sum(v * v for v in w) / len(w)), rel=1e-6)
+    assert row["largest"] == max(map(abs, w)) and row["zero"] == sum(v == 0 for v in w)
+    bins = {}
+    for v in filter(None, w):
+        bins[str(frexp(v)[1] - 1)] = bins.get(str(frexp(v)[1] - 1), 0) + 1
+    assert row["exponents"] == bins
+    assert {x["phase"] for x in last["tensors"]} == {"forward", "backward", "update"}
+    names = {x["layer"]: x for x in last["tensors"] if "dead" in x or "saturated" in x}
+    assert set(names) == {"1 ReLU", "3 Tanh"} and 0 <= names["1 ReLU"]["dead"] <= 1
+    assert {u["name"] for u in last["updates"]} == set(t.model.parameters)
+    assert "0.weight" in "\n".join(summary(last))
+
+
+def test_the_ring_holds_the_last_32(data):
+    t = nn.Sequential([nn.Dense(10)], seed=0).trainer(data, epochs=8, batch=60, watch="1,every=1")
+    t.run()
+    assert [r["step"] for r in t.observer.ring] == list(range(8, 40))
+
+
+def test_shadow_of_an_exact_instruction_is_exact(data):
+    t = trainer(data, "2,every=100")
+    t.run()
+    rows = t.observer.ring[0]["shadow"]
+    relu = next(r for r in rows if r["op"] == "relu_bwd")
+    assert relu["made"]["worst"] == 0 < relu["error"]["worst"]
+    dense = [r for r in rows if r["op"] == "dense_fwd"]
+    assert all(r["error"]["mean"] < 1e4 and r["cancelled"]["mean"] > 0 for r in dense)
+    assert {r["instruction"] for r in rows} == {x["instruction"] for x in t.observer.ring[0]["tensors"]}
