@@ -22,7 +22,7 @@ from nncore.errors import DataError, NNError
 from nncore.train.predictions import read_predictions, score
 
 _COMPILER = re.compile(rb"^\S+:\d+:(\d+:)? (fatal )?error:|^make(\[\d+\])?: \*\*\*|collect2: error|: undefined reference to|"
-                       rb"^error: (could not|file not found)|^CMake Error|^\[ERROR\] |: command not found$|"
+                       rb"^error: (could not|file not found)|^CMake Error|^\[ERROR\] |(?<!: module): command not found$|"
                        rb"^\S+: line \d+: \S*(cc|\+\+|clang|make|javac|mvn): No such file or directory$", re.M)
 NEAR = 0.1  # of the time limit: a run that ends so little after it is run again
 RERUNS = 2
@@ -205,7 +205,7 @@ def _unfinished(name: str, outcome: sandbox.Outcome, assignment: Assignment) -> 
         return Result(name, FAULT, outcome.fault)
     if outcome.stopped:
         allowed = {"time": f"{limits.wall:g} s", "cpu": f"{limits.cpu:g} s of processor time", "memory": f"{limits.memory_mb} MB",
-                   "processes": f"{limits.processes} processes and threads", "output": f"{limits.output_kb} kB printed",
+                   "processes": f"{limits.processes} processes and threads", "output": f"{limits.output_kb:,} kB printed",
                    "disk": f"{limits.disk_mb} MB or {limits.files} files written"}[outcome.stopped]
         return Result(name, of_stop(outcome.stopped), f"stopped at the limit of {allowed}")
     if outcome.code:
@@ -217,7 +217,8 @@ def _unfinished(name: str, outcome: sandbox.Outcome, assignment: Assignment) -> 
             # A script without `set -e` goes on when its compiler fails, and ends well.
             if not outcome.files and (said := _complaint(outcome.output)):
                 return Result(name, "BUILD_FAILED", f"{wanted} is not there, for building failed: {said}")
-            return Result(name, "MISSING_OUTPUT", f"{wanted} is not in the project's root")
+            there = f"; what is there: {', '.join(outcome.astray)}" if outcome.astray else ""
+            return Result(name, "MISSING_OUTPUT", f"{wanted} is not in the project's root{there}")
     return None
 
 
