@@ -24,6 +24,8 @@ from nncore.train.predictions import read_predictions, score
 _COMPILER = re.compile(rb"^\S+:\d+:(\d+:)? (fatal )?error:|^make(\[\d+\])?: \*\*\*|collect2: error|: undefined reference to|"
                        rb"^error: (could not|file not found)|^CMake Error|^\[ERROR\] |(?<!: module): command not found$|"
                        rb"^\S+: line \d+: \S*(cc|\+\+|clang|make|javac|mvn): No such file or directory$", re.M)
+_COLOUR = re.compile(rb"\x1b\[[\d;]*m")  # Maven and others print it into pipes too
+_NETWORK = re.compile(rb"name resolution|[Uu]nknown host|[Cc]ould not resolve host|Network is unreachable")
 NEAR = 0.1  # of the time limit: a run that ends so little after it is run again
 RERUNS = 2
 SLOWEST = 0.25  # calibrated seconds a second is worth: on a slower machine nobody waits longer
@@ -223,12 +225,14 @@ def _unfinished(name: str, outcome: sandbox.Outcome, assignment: Assignment) -> 
 
 
 def _complaint(output: bytes) -> str:
-    """The first line in which a compiler, or the shell in its place, says what is wrong."""
+    """The first line in which a compiler, or the shell in its place, says what is wrong, and whether it asked for a network."""
+    output = _COLOUR.sub(b"", output)
     found = _COMPILER.search(output)
     if found is None:
         return ""
     begin, end = output.rfind(b"\n", 0, found.start() + 1) + 1, output.find(b"\n", found.end())
-    return output[begin : end if end >= 0 else None].decode("utf-8", "replace").strip()[:200]
+    said = output[begin : end if end >= 0 else None].decode("utf-8", "replace").strip()[:200]
+    return said + ("; the sandbox has no network to fetch anything from" if _NETWORK.search(output) else "")
 
 
 def _predictions(outcome: sandbox.Outcome, ground: Ground, folder: Path) -> tuple[bytes, bytes]:
@@ -243,9 +247,10 @@ def _failed(name: str, outcome: sandbox.Outcome) -> Result:
     last = [line for line in outcome.output.decode("utf-8", "replace").splitlines() if line.strip()][-1:]
     code = outcome.code
     how = f"ended by signal {code - 128}" if 128 < code < 193 else f"exit code {code}"
+    if not outcome.files and (said := _complaint(outcome.output)):
+        return Result(name, "BUILD_FAILED", f"{how}; building failed: {said}")
     detail = how + (f"; last line: {last[0][:200]}" if last else "; it printed nothing")
-    built = bool(_complaint(outcome.output)) and not outcome.files
-    return Result(name, "BUILD_FAILED" if built or code == _EXECUTABLE else "RUN_FAILED", detail)
+    return Result(name, "BUILD_FAILED" if code == _EXECUTABLE else "RUN_FAILED", detail)
 
 
 def _parse(folder: Path, name: str, text: bytes, n: int, classes: int) -> bytes:

@@ -175,7 +175,9 @@ def test_verdicts_at_home(verdict, small, inside, tmp_path):
     ("echo COMPILING\necho 'int main( {' >a.cpp; g++ -O3 a.cpp -o network\necho RUNNING\n./network\necho done", "a.cpp:1:"),
     ("/opt/homebrew/opt/llvm/bin/clang++ -O3 src/*.cpp -o network\ntime ./network\necho done", "clang++: No such file"),
     ("gradle9 build\nnice java -cp target/a.jar Main\necho done", "gradle9: command not found"),
-    ("echo '[ERROR] COMPILATION ERROR : '\nnice java -cp target/a.jar Main\necho done", "[ERROR] COMPILATION")])
+    ("echo '[ERROR] COMPILATION ERROR : '\nnice java -cp target/a.jar Main\necho done", "[ERROR] COMPILATION"),
+    ("printf '[\\033[1;31mERROR\\033[m] Plugin x: Unknown host a.org\\n'; cat target/a.jar",
+     "exit code 1; building failed: [ERROR] Plugin x: Unknown host a.org; the sandbox has no network")])
 def test_a_script_that_goes_on_when_building_failed(script, said, ground, tmp_path):
     """As public projects have it, after the template of the hand-out: the script ends well, nothing was built."""
     result = judge.judge(standins.project(tmp_path / "mine", script), ground)
