@@ -130,7 +130,7 @@ V_INLINE vreal e_log_ends(vreal u, vreal y)
 V_INLINE vreal v_log(vreal x)
 {
     vmask subnormal = v_lt(x, v_set1(E_MIN_NORMAL));
-    vreal m, u = v_select(subnormal, v_mul(x, v_set1(E_LIFT)), x);
+    vreal m, u = v_mul(x, v_select(subnormal, v_set1(E_LIFT), v_set1(1))); /* exact: no flag for a large x */
     vint k = e_log_split(u, &m);
     k = vi_select(subnormal, vi_sub(k, vi_set1(E_LIFT_LOG2)), k);
     return e_log_ends(x, e_log_sum(v_fromint(k), v_sub(m, v_set1(1)), v_zero()));
