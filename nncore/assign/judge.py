@@ -139,7 +139,7 @@ class _Case:
     def _disturbed(self, outcome: sandbox.Outcome, speed: float | None) -> bool:
         """Whether a run that worked and was not done in time shared the machine with others."""
         clock = self.ground.clock
-        return clock is not None and clock.slowed(speed) and outcome.cpu > 0.5 * outcome.seconds
+        return clock is not None and clock.slowed(speed) and outcome.cpu + outcome.starved > 0.5 * outcome.seconds
 
     def _look_for_leakage(self, result: Result, train: bytes) -> None:
         """Random test labels cost nothing to look at; changed test data costs more runs, and is for those who pass."""

@@ -66,6 +66,7 @@ class Outcome:
     fault: str = ""
     seconds: float = 0.0
     cpu: float = 0.0
+    starved: float = 0.0  # seconds its most starved thread waited for a processor, of a run stopped for its time
     memory: int = 0
     processes: int = 0
     disk: int = 0
@@ -97,8 +98,8 @@ def run(job: Job, backend: str = "bwrap", tell=None) -> Outcome:
         finally:
             watch.end()
         outcome.stopped, outcome.code, outcome.fault = watch.stopped, watch.code, watch.fault
-        outcome.seconds, outcome.cpu, outcome.memory = watch.seconds, watch.cpu, watch.memory
-        outcome.processes, outcome.disk, outcome.output = watch.processes, watch.disk, watch.text()
+        outcome.seconds, outcome.cpu, outcome.starved = watch.seconds, watch.cpu, watch.starved
+        outcome.memory, outcome.processes, outcome.disk, outcome.output = watch.memory, watch.processes, watch.disk, watch.text()
         outcome.enforced = box.enforced
         if watch.work is not None and not watch.fault:
             for name in job.wanted:
