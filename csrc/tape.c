@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "internal.h"
+#include "accumulate.h"
 
 typedef struct execution {
     const nn_kernels *kernels;
@@ -143,7 +143,9 @@ static void execute(const execution *e, const nn_team *team, const nn_tape *tape
     nn_call c = {arg, nbytes, in->dim, in->scalar, team, is_double ? e->kernels->f64 : e->kernels->f32,
                  e->kernels->f64, e->kernels->bf16, e->run, e->fault, is_double, 0, (int32_t)index};
     nn_op_fn *const *reference = e->kernels->reference[is_double];
-    if (reference && reference[in->op]) {
+    if (!is_double && nn_is_emulated(in)) {
+        nn_emulate(&c, in->op, reference != NULL);
+    } else if (reference && reference[in->op]) {
         if (team->rank == 0)
             reference[in->op](&c);
     } else {
@@ -301,8 +303,7 @@ int32_t nn_tape_check(const nn_tape *tape, nn_fault *fault)
                 return refuse(fault, NN_ERR_ARGUMENT, i, a);
         if (nn_act_dim(in->op) >= 0 && !fused_ok(in->dim[nn_act_dim(in->op)]))
             return refuse(fault, NN_ERR_ARGUMENT, i, -1);
-        const int32_t planes = nn_planes_dim(in->op);
-        if (planes >= 0 && (in->dim[planes] < 0 || in->dim[planes] > 3) && !nn_is_accumulator(in))
+        if (!nn_accumulator_ok(in))
             return refuse(fault, NN_ERR_ARGUMENT, i, -1);
     }
     return NN_OK;
