@@ -210,6 +210,9 @@ typedef enum nn_opcode {
     /* metric.c */
     NN_OP_METRICS,      /* sums(f64[4]) += N loss, correct, N, 0; a row with NaN is wrong. sums! loss z? labels?; N C */
     NN_OP_CHECK_FINITE, /* faults with NN_ERR_NONFINITE if x holds NaN or inf. x; n */
+    NN_OP_ALL_FINITE,   /* y[0] = no x is NaN or inf, and before[0] != 0 ? 1 : 0. y x before?; n */
+    NN_OP_LOSS_SCALE,   /* finite[0] != 0: after `interval` such steps in a row s *= 2; else s /= 2 and what stands behind is left
+                           out of the step. counts: in a row, left out, whether this step ends. s! counts!(i64) finite; interval */
     NN_OP_ARGMAX,       /* y(i32) = first index of the row's maximum, or of its first NaN. y z; N C */
     NN_OP_TOP_K,        /* hits(f64[1]) += rows whose label is among the k largest. hits! z labels; N C k */
     NN_OP_COUNT_

@@ -186,6 +186,29 @@ static void clock_in(const execution *e, const nn_team *team, int64_t segment, i
     *since = now;
 }
 
+/* Behind which instruction a step may end (loss_scale.c); the last one if it cannot. */
+static int64_t find_end(const nn_tape *tape)
+{
+    int64_t i = 0;
+    while (i < tape->n_instrs - 1 && tape->instrs[i].op != NN_OP_LOSS_SCALE)
+        i++;
+    return i;
+}
+
+/* Whether that instruction has ended the present step; then this rank raises nothing in what is left of it, [i, last). */
+static int is_ended(const execution *e, const nn_team *team, const nn_tape *tape, int64_t end, int64_t base, int64_t i,
+                    int64_t last)
+{
+    void *arg[NN_MAX_ARGS] = {NULL};
+    int64_t nbytes[NN_MAX_ARGS] = {0};
+    resolve(tape, &tape->instrs[end], e->run, arg, nbytes);
+    if (!((const int64_t *)arg[1])[2])
+        return 0;
+    if (e->run->events)
+        memset(e->run->raised + team->rank * nn_raised_stride(e->total) + base + i, 0, (size_t)(last - i));
+    return 1;
+}
+
 /* All instructions of one step, or the range that run->first and run->last ask for. Between two barriers a rank that
  * sees a fault does nothing more, so none works on what was not made; directly behind one all do the same. Time spent
  * waiting counts for the instruction before the barrier. */
@@ -193,7 +216,7 @@ static int32_t execute_step(const execution *e, const nn_team *team, int64_t seg
 {
     const nn_tape *tape = e->segments[segment].tape;
     const volatile int32_t *code = &e->fault->code;
-    int64_t first = e->run->first, last = e->run->last ? e->run->last : tape->n_instrs;
+    int64_t first = e->run->first, last = e->run->last ? e->run->last : tape->n_instrs, end = find_end(tape);
     int32_t verdict = NN_OK;
     double since = 0;
     clock_in(e, team, segment, -1, &since);
@@ -203,6 +226,8 @@ static int32_t execute_step(const execution *e, const nn_team *team, int64_t seg
             verdict = nn_team_barrier(team, code);
         if (i > first)
             clock_in(e, team, segment, i - 1, &since);
+        if (verdict == NN_OK && i > end && (i == first || i == end + 1) && is_ended(e, team, tape, end, base, i, last))
+            break;
         if (verdict == NN_OK && (together || *code == NN_OK))
             execute(e, team, tape, base, i);
     }

@@ -11,6 +11,7 @@
     accumulate    the running sums of dense products and convolutions, forward and backward, of reductions, of the mean of the
                   losses and of batch and layer statistics: every operation is rounded
     sum           how they are added: naive (one chain), pairwise, kahan, neumaier, blocked, lanes, dot2 or exact
+    loss_scale    the loss times a number before its gradients are made: 1024, or dynamic (nncore/train/loss_scale.py)
 
 Rounding is an instruction of the tape (csrc/ops/round.c): each has random numbers of its own, fixed by the seed, so a run
 repeats and resumes to the bit. Evaluation and prediction use the parameters as they are, in float32.
@@ -27,9 +28,10 @@ from nncore.graph import ops
 from nncore.graph.formats import SUMS, Arithmetic, Format
 from nncore.graph.node import Node, Parameter
 from nncore.graph.tape import compile_tape
+from nncore.train.loss_scale import LossScale
 
 _NUMBERS = {"weights": 1, "master": 1, "activations": 2, "gradients": 3, "state": 4}
-_READ = {"sum": str}  # all others are formats
+_READ = {"sum": str, "loss_scale": LossScale.parse}  # all others are formats
 _PLACES = 1 << 16  # random numbers of one part: places 0, 1, 2, ... of its own
 
 
@@ -44,6 +46,7 @@ class Precision:
     state: Arithmetic | None = None
     accumulate: Arithmetic | None = None
     sum: str = "naive"
+    loss_scale: LossScale | None = None
 
     def __post_init__(self):
         single = Format.named("fp32")
@@ -98,7 +101,9 @@ class Precision:
         return done
 
     def begin(self, model, executor) -> None:
-        """Round the parameters that a training starts from."""
+        """Round the parameters that a training starts from, and set the scale of its loss."""
+        if self.loss_scale:
+            self.loss_scale.begin(model)
         if self.weights and not self.master:
             nearest = Arithmetic(self.weights.format)
             effects = [ops.round_in_place(w, to=nearest) for w in model.trainable]
