@@ -54,13 +54,14 @@ def single(x: Fraction) -> float:
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("method", SUMS)
-def test_products_in_fractions(method, direction, isa):  # noqa: F811
-    """1 to 40 terms, so that trees and blocks are ragged; two products whose terms cancel."""
+def test_products_in_fractions(method, direction):
+    """1 to 40 terms, so that trees and blocks are ragged."""
     for name in ("bf16", "fp32", "p5e-60..60"):
         to = Arithmetic.parse(name, direction)
-        for I in (1, 2, 7, 16, 40):
+        for I in (1, 2, 7, 40):
             call = forward((2, I, 3), "normal", code(f"{name}:{direction}", method))
-            (got,) = run_op("dense_fwd", call, isa)
+            (got,) = run_op("dense_fwd", call)
+            assert same_bits(got, run_op("dense_fwd", call, "reference")[0])
             x, w = call.values(1), call.values(2)
             for n in range(2):
                 for o in range(3):
@@ -113,7 +114,7 @@ def test_statistics_in_fractions(method):
 @pytest.mark.parametrize("op", ["conv_fwd", "conv_bwd_data", "conv_bwd_weight"])
 @pytest.mark.parametrize("shape", [(3, 5, 4, 2, 3, (2, 3, 2, 1, 1, 0, 1, 2, 1, 1, 1)),
                                    (9, 4, 4, 4, 6, (3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2))])
-def test_convolutions_in_fractions(op, shape, isa):  # noqa: F811
+def test_convolutions_in_fractions(op, shape):
     """Every term that is no 0, in the order of its index, by a naive and an exact sum; 0 in between changes neither."""
     dims = conv.dims(shape)
     N, H, W, C, R, S, K, P, Q, sh, sw, pt, pl, dh, dw, G, _ = dims[:17]
@@ -141,7 +142,7 @@ def test_convolutions_in_fractions(op, shape, isa):  # noqa: F811
                                 terms[out].append((order, a[left], b[right]))
     for method in ("naive", "exact"):
         for text in ("bf16", "p11e-60..60:up"):
-            (got,) = run_op(op, Call(args, (*dims[:16], last, code(text, method))), isa, 2)
+            (got,) = run_op(op, Call(args, (*dims[:16], last, code(text, method))), threads=2)
             want = [Sums(Arithmetic.parse(text)).total(method, [t[1:] for t in sorted(some)]) for some in terms]
             assert [Fraction(v) for v in got] == want, (method, text)
 
@@ -154,12 +155,12 @@ def test_errors_are_within_their_bounds(method):
     levels = {"naive": n, "pairwise": ceil(log2(n)) + 1, "blocked": 2 * 28 + 1, "lanes": n // 16 + 5, "kahan": 4, "neumaier": 2,
               "dot2": 0, "exact": 0}[method]
     for name in ("fp32", "bf16"):
-        u, call = Format.named(name).unit, forward((8, n, 32), "normal", code(name, method))
+        u, call = Format.named(name).unit, forward((4, n, 16), "normal", code(name, method))
         truth = run_op("dense_fwd", Call(call.args, (*call.dims[:-1], 0)), real="f64")[0]
         x, w = call.values(1), call.values(2)
         again = u + 2.0**-24  # to nearest a result is rounded twice
         for i, (got, want) in enumerate(zip(run_op("dense_fwd", call)[0], truth, strict=True)):
-            sizes = sum(abs(x[i // 32 * n + k] * w[k * 32 + i % 32]) for k in range(n))
+            sizes = sum(abs(x[i // 16 * n + k] * w[k * 16 + i % 16]) for k in range(n))
             assert abs(got - want) <= again * abs(want) + (levels * again + n * n * again * again) * sizes
 
 
@@ -199,18 +200,17 @@ def test_stochastic_sums_are_unbiased_and_numbered():
 # ---- the lanes, threads, levels -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", SUMS)
+@pytest.mark.parametrize("method", [method for method in SUMS if method != "exact"])
 @pytest.mark.parametrize("name", FORMATS)
 def test_lanes_are_one_number_at_a_time(name, method, isa):  # noqa: F811
     """Lanes of every instruction set against the scalar text; any number of threads."""
-    for flushed in (False, True):
-        for size in ((1, 1, 1), (3, 17, 37), (9, 64, 50), (2, 0, 5)):
-            for kind in KINDS:
-                call = forward(size, kind, code(name, method, flushed), bias=kind == "normal")
-                (want,) = run_op("dense_fwd", call, "reference")
-                for threads in (1, 3):
-                    (got,) = run_op("dense_fwd", call, isa, threads)
-                    assert same_bits(got, want), (flushed, size, kind, threads)
+    for size, kind in [*(((3, 17, 37), kind) for kind in KINDS), ((9, 64, 50), "normal"), ((2, 0, 5), "normal")]:
+        for flushed in (False, True) if name in ("bf16", "fp16", "p23e-20..20") else (False,):
+            call = forward(size, kind, code(name, method, flushed), bias=kind == "normal")
+            (want,) = run_op("dense_fwd", call, "reference")
+            for threads in (1, 3):
+                (got,) = run_op("dense_fwd", call, isa, threads)
+                assert same_bits(got, want), (flushed, size, kind, threads)
 
 
 @pytest.mark.parametrize("op", SUMMING)
@@ -220,7 +220,7 @@ def test_every_op_on_every_level_and_number_of_threads(op, isa):  # noqa: F811
         sizes = [s for s in case.sizes if all(v for v in s if isinstance(v, int))][1::5][:3]
         for k, size in enumerate(sizes):
             for j, (method, text) in enumerate((m, t) for m in SUMS for t in ("bf16", "fp32", "fp16:sr")):
-                if (j + k) % 3 and k:
+                if j % 3 != k:
                     continue
                 call = emulated(op, case.call(size, "normal"), code(text, method))
                 want = run_op(op, call, "reference")
