@@ -104,8 +104,8 @@ struct nn_emulated {
     int64_t m, n, k, i, i_end, j, j_end;
     nn_fetch_fn *fetch;
     const float *a;
-    int64_t rsa, csa;
-    const void *shape; /* a conv_shape, if a is patches of an image */
+    int64_t rsa, csa;  /* strides of a, if it is a matrix in memory */
+    const void *shape; /* a conv_shape, if it is patches of an image, else NULL */
     const float *b;
     int64_t rsb, csb, inner, outer_stride;
     float *c;
@@ -115,6 +115,8 @@ struct nn_emulated {
 
 static inline const float *nn_emulated_row(const nn_emulated *e, int64_t k)
 {
+    if (k < e->inner) /* a division less */
+        return e->b + k * e->rsb;
     return e->b + k / e->inner * e->outer_stride + k % e->inner * e->rsb;
 }
 

@@ -72,14 +72,21 @@ V_INLINE void acc_sort(vreal s, vreal x, vreal *large, vreal *small)
 
 #include "../summing.h"
 
-/* Terms [k, k + n) of ACC_ROWS rows, the last of `rows` again where there are fewer. */
-static void acc_fetch_rows(const nn_emulated *e, float *to, int64_t i, int64_t rows, int64_t k, int64_t n)
+/* Where term k of ACC_ROWS rows lies, and how far apart terms do: a matrix is read in place, patches are fetched, [k, k + n) of
+ * them. Where there are fewer rows the last one stands for them: what is repeated raises no flag of its own. */
+V_INLINE int64_t acc_rows(const nn_emulated *e, const float *row[ACC_ROWS], float *to, int64_t i, int64_t rows, int64_t k,
+                          int64_t n)
 {
-    for (int64_t r = 0; r < ACC_ROWS; r++)
-        e->fetch(e, to + r, ACC_ROWS, i + (r < rows ? r : rows - 1), k, n);
+    V_UNROLL for (int64_t r = 0; r < ACC_ROWS; r++) {
+        const int64_t at = i + (r < rows ? r : rows - 1);
+        row[r] = e->shape ? to + r : e->a + at * e->rsa + k * e->csa;
+        if (e->shape)
+            e->fetch(e, to + r, ACC_ROWS, at, k, n);
+    }
+    return e->shape ? ACC_ROWS : e->csa;
 }
 
-/* And of VW columns, likewise: what a lane repeats raises no flag of its own. */
+/* Terms [k, k + n) of VW columns, the last again where there are fewer. */
 static void acc_fetch_columns(const nn_emulated *e, float *to, int64_t j, int64_t k, int64_t n)
 {
     const int64_t last = at_most(e->j_end - j, VW) - 1;
@@ -103,7 +110,8 @@ V_INLINE void acc_tile(const nn_emulated *e, const acc_lanes *f, const int metho
     }
     for (int64_t k = 0; k < e->k; k += ACC_TERMS) {
         const int64_t n = at_most(e->k - k, ACC_TERMS);
-        acc_fetch_rows(e, rows_at, i, rows, k, n);
+        const float *row[ACC_ROWS];
+        const int64_t step = acc_rows(e, row, rows_at, i, rows, k, n);
         if (e->k > ACC_TERMS)
             acc_fetch_columns(e, panel, j, k, n);
         for (int64_t t = 0; t < n; t++, at.i++, at.inside++) {
@@ -114,7 +122,7 @@ V_INLINE void acc_tile(const nn_emulated *e, const acc_lanes *f, const int metho
             }
             const vreal b = v_load(panel + t * VW);
             V_UNROLL for (int r = 0; r < ACC_ROWS; r++)
-                sum_term(GIVE, method, 1, &at, v_set1(rows_at[t * ACC_ROWS + r]), b, &s[r], &c[r], part[r]);
+                sum_term(GIVE, method, 1, &at, v_set1(row[r][t * step]), b, &s[r], &c[r], part[r]);
         }
     }
     for (int r = 0; r < ACC_ROWS; r++) {
