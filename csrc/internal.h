@@ -31,8 +31,28 @@ int32_t nn_team_barrier(const nn_team *team, const volatile int32_t *verdict);
 /* The same; the last to arrive calls decide(context) for its verdict while the others wait. */
 typedef int32_t nn_decide_fn(void *context);
 int32_t nn_team_meet(const nn_team *team, nn_decide_fn *decide, void *context);
+/* Nanoseconds that the ranks have waited for each other beyond a short spin, together, since this was last asked. */
+int64_t nn_team_waited(const nn_team *team);
+int64_t nn_nanoseconds(void); /* of a clock that never goes back */
 /* This rank's share [*begin, *end) of n, in multiples of `grain`: contiguous, ascending with rank. */
 void nn_team_split(const nn_team *team, int64_t n, int64_t grain, int64_t *begin, int64_t *end);
+
+/* ---- pace (pace.c) ----------------------------------------------------------------------------------------------
+ * Written by the last to arrive at a barrier and by rank 0 where it walks alone, so all ranks read the same. */
+typedef struct nn_pace {
+    int32_t alone;        /* rank 0 walks the next stretch by itself */
+    int32_t settled;      /* stretches until the other way is tried again */
+    int64_t begin, steps; /* of this stretch: when, in nanoseconds, and what was done */
+    int64_t walked;       /* steps of the last stretch of rank 0 */
+    double team;          /* nanoseconds that a step took the team last */
+} nn_pace;
+
+/* Count a step, and where the team walked it decide how to go on. */
+void nn_pace_step(nn_pace *p, const nn_team *team);
+/* Whether the stretch has lasted long enough. */
+int nn_pace_passed(const nn_pace *p);
+/* All ranks at the end of a stretch that rank 0 walked: decide how to go on. A barrier as nn_team_barrier. */
+int32_t nn_pace_meet(nn_pace *p, const nn_team *team, const volatile int32_t *verdict);
 
 /* ---- calls -----------------------------------------------------------------------------------------------------*/
 typedef struct nn_call {

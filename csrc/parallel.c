@@ -18,11 +18,21 @@ struct nn_barrier {
     _Alignas(64) _Atomic int32_t arrived;
     _Alignas(64) _Atomic int32_t generation;
     int32_t verdict; /* written by the last to arrive, before it opens the next generation */
+    _Alignas(64) _Atomic int64_t waited; /* nanoseconds of all ranks beyond a short spin */
 };
+
+enum { SHORT_SPIN = 500 }; /* pauses of 140 cycles on Skylake and later: about 25 us */
+
+int64_t nn_nanoseconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
 
 static void relax(int32_t spins)
 {
-    if (spins < 500) { /* a pause is 140 cycles on Skylake and later: about 25 us */
+    if (spins < SHORT_SPIN) {
 #if defined(__x86_64__)
         __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -47,10 +57,21 @@ int32_t nn_team_meet(const nn_team *team, nn_decide_fn *decide, void *context)
         atomic_store_explicit(&b->arrived, 0, memory_order_relaxed);
         atomic_store_explicit(&b->generation, generation + 1, memory_order_release);
     } else {
-        for (int32_t spins = 0; atomic_load_explicit(&b->generation, memory_order_acquire) == generation; spins++)
+        int64_t since = 0;
+        for (int32_t spins = 0; atomic_load_explicit(&b->generation, memory_order_acquire) == generation; spins++) {
+            if (spins == SHORT_SPIN)
+                since = nn_nanoseconds();
             relax(spins);
+        }
+        if (since)
+            atomic_fetch_add_explicit(&b->waited, nn_nanoseconds() - since, memory_order_relaxed);
     }
     return b->verdict;
+}
+
+int64_t nn_team_waited(const nn_team *team)
+{
+    return team->barrier ? atomic_exchange_explicit(&team->barrier->waited, 0, memory_order_relaxed) : 0;
 }
 
 static int32_t read_verdict(void *verdict) { return *(const volatile int32_t *)verdict; }

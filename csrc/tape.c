@@ -4,10 +4,8 @@
  * raised by any rank is seen by all at the next barrier (the last to arrive decides for everybody), so no rank is left
  * waiting. Updates of parameters stand behind the checks of the losses on the tape, and a barrier between the two, so a
  * step that faults has changed nothing. */
-#define _POSIX_C_SOURCE 200809L
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
 
 #include "accumulate.h"
 
@@ -19,13 +17,14 @@ typedef struct execution {
     nn_fault *fault;
     const uint8_t *fence;
     int64_t total; /* instructions of all segments */
+    nn_pace *pace;
 } execution;
 
 typedef struct step_context {
     const execution *execution;
     const nn_tape *tape;
     int64_t base; /* instructions of the segments before */
-    int32_t ranks;
+    const nn_team *team;
 } step_context;
 
 static const int64_t element_nbytes[] = {0, 4, 8, 1, 4, 8};
@@ -53,13 +52,6 @@ void nn_drive_range(const nn_call *c, int32_t op, int64_t n, int64_t grain)
     nn_team_split(c->team, n, grain, &begin, &end);
     if (begin < end)
         c->set->range[op](c, begin, end);
-}
-
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* Pointers of an instruction's arguments, and how many bytes stand behind each. */
@@ -165,7 +157,7 @@ static int32_t finish_step(void *context)
     nn_fault *fault = x->execution->fault;
     if (run->events && fault->code == NN_OK) {
         int64_t last = run->last ? run->last : x->tape->n_instrs;
-        nn_count_events(run, fault, x->ranks, x->execution->total, x->base, run->first, last - run->first);
+        nn_count_events(run, fault, x->team->size, x->execution->total, x->base, run->first, last - run->first);
     }
     if (fault->code == NN_OK && run->first == 0 && run->last == 0) {
         run->step++;
@@ -173,6 +165,7 @@ static int32_t finish_step(void *context)
     }
     if (fault->code == NN_OK && run->stop)
         fault->code = NN_ERR_STOPPED;
+    nn_pace_step(x->execution->pace, x->team);
     return fault->code;
 }
 
@@ -180,7 +173,7 @@ static void clock_in(const execution *e, const nn_team *team, int64_t segment, i
 {
     if (!e->run->seconds || segment != 0 || team->rank != 0)
         return;
-    double now = seconds_now();
+    double now = 1e-9 * (double)nn_nanoseconds();
     if (index >= 0)
         e->run->seconds[index] += now - *since;
     *since = now;
@@ -232,7 +225,7 @@ static int32_t execute_step(const execution *e, const nn_team *team, int64_t seg
             execute(e, team, tape, base, i);
     }
     if (verdict == NN_OK) {
-        step_context x = {e, tape, base, team->size};
+        step_context x = {e, tape, base, team};
         verdict = nn_team_meet(team, finish_step, &x);
         clock_in(e, team, segment, last - 1, &since);
     }
@@ -258,24 +251,46 @@ static const uint8_t *find_fences(const execution *e)
     return fence;
 }
 
+/* A step, and which it was if it failed. */
+static int32_t walk_step(const execution *e, const nn_team *team, int64_t segment, int64_t base, const uint8_t *fence)
+{
+    const int64_t step = e->run->step;
+    const int32_t verdict = execute_step(e, team, segment, base, fence);
+    if (verdict != NN_OK && verdict != NN_ERR_STOPPED && team->rank == 0) {
+        e->fault->segment = segment;
+        e->fault->step = step;
+    }
+    return verdict;
+}
+
+/* How many of at most `most` steps rank 0 walked while the others waited for it. */
+static int64_t walk_alone(const execution *e, const nn_team *team, int64_t segment, int64_t base, int64_t most,
+                          int32_t *verdict)
+{
+    const nn_team lone = {0, 1, NULL, team->shared, team->scratch};
+    if (team->rank == 0)
+        for (int64_t n = 0; n < most; n++)
+            if (walk_step(e, &lone, segment, base, NULL) != NN_OK || nn_pace_passed(e->pace))
+                break;
+    *verdict = nn_pace_meet(e->pace, team, &e->fault->code);
+    return e->pace->walked;
+}
+
 static void run_rank(const nn_team *team, void *context)
 {
     const execution *e = context;
     /* Fewer threads may have come than were asked for. */
     const uint8_t *fence = team->size == e->run->threads ? e->fence : NULL;
     int64_t base = 0;
+    int32_t verdict = NN_OK;
     const uint64_t before = nn_fp_enter();
-    for (int64_t s = 0; s < e->n_segments; s++) {
-        for (int64_t n = 0; n < e->segments[s].steps; n++) {
-            int64_t step = e->run->step;
-            int32_t verdict = execute_step(e, team, s, base, fence);
-            if (verdict != NN_OK) {
-                if (team->rank == 0 && verdict != NN_ERR_STOPPED) {
-                    e->fault->segment = s;
-                    e->fault->step = step;
-                }
-                nn_fp_leave(before);
-                return;
+    for (int64_t s = 0; s < e->n_segments && verdict == NN_OK; s++) {
+        for (int64_t n = 0; n < e->segments[s].steps && verdict == NN_OK;) {
+            if (e->pace->alone) {
+                n += walk_alone(e, team, s, base, e->segments[s].steps - n, &verdict);
+            } else {
+                verdict = walk_step(e, team, s, base, fence);
+                n++;
             }
         }
         base += e->segments[s].tape->n_instrs;
@@ -366,7 +381,8 @@ int32_t nn_tape_run(const nn_kernels *kernels, const nn_segment *segments, int64
             fault->step = run->step;
             return fault->code;
         }
-    execution e = {kernels, segments, n_segments, run, fault, NULL, 0};
+    nn_pace pace = {.begin = nn_nanoseconds()};
+    execution e = {kernels, segments, n_segments, run, fault, NULL, 0, &pace};
     for (int64_t s = 0; s < n_segments; s++)
         e.total += segments[s].tape->n_instrs;
     if (run->events && (!run->raised || run->raised_nbytes < nn_raised_nbytes(e.total, run->threads)))

@@ -61,7 +61,7 @@ class BuildKernels(build_ext):
     """build_ext that writes the cffi glue, compiles the kernels per ISA, and links all of it into one extension."""
 
     def build_extension(self, ext) -> None:
-        temp = Path(self.build_temp)
+        temp = CSRC.parent / "build" / "kernels"  # kept: what an edit does not touch is not compiled again
         temp.mkdir(parents=True, exist_ok=True)
         ext.sources = [self._write_glue(temp)]
         ext.depends = [str(p) for p in sorted(CSRC.rglob("*.[ch]"))]
@@ -126,16 +126,26 @@ class BuildKernels(build_ext):
             return subprocess.run(command, capture_output=True).returncode == 0
 
     def _compile(self, source: Path, target: Path, flags: list[str]) -> str:
-        """One translation unit; up to date if newer than all of csrc/ and built by the same command."""
-        command = [self.compiler.compiler_so[0], *flags, f"-I{CSRC}", "-c", str(source), "-o", str(target)]
+        """One translation unit; up to date if newer than every file it includes and built by the same command."""
+        compiler = self.compiler.compiler_so[0]
+        parts = target.with_suffix(".d")  # a rule of make: the names of all these files, relative to csrc/
+        command = [compiler, *flags, "-I.", "-c", str(source.relative_to(CSRC)), "-o", str(target), "-MMD", "-MF", str(parts)]
         stamp = target.with_suffix(".cmd")
-        newest = max(p.stat().st_mtime for p in [*CSRC.rglob("*.[ch]"), Path(__file__)])
-        if (target.exists() and target.stat().st_mtime > newest and stamp.exists() and stamp.read_text() == repr(command)):
+        if target.exists() and stamp.exists() and stamp.read_text() == repr(command) and _newer(target, parts):
             return str(target)
         begun = time.time()
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=CSRC)
         if done.returncode:
             sys.exit(f"{re.sub(r' +', ' ', ' '.join(command))}\n{done.stderr}")
         stamp.write_text(repr(command))
         os.utime(target, (begun, begun))  # a file edited while this ran is newer than the object
         return str(target)
+
+
+def _newer(target: Path, parts: Path) -> bool:
+    """Whether the object is newer than the files it was made of, as the compiler listed them."""
+    if not parts.exists():
+        return False
+    rule = parts.read_text().replace("\\\n", " ").replace("\\ ", "?")  # the target's path may hold spaces
+    files = [CSRC / name for name in rule.split(": ", 1)[1].split()] + [Path(__file__)]
+    return all(f.exists() and f.stat().st_mtime < target.stat().st_mtime for f in files)

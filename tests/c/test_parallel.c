@@ -1,4 +1,5 @@
 /* test_parallel.c - teams: ranks, shares, and barriers with more threads than processors. */
+#define _POSIX_C_SOURCE 200809L
 #include <string.h>
 #include <stdlib.h>
 #include <time.h>
@@ -97,10 +98,62 @@ static void shares(void)
             }
 }
 
+typedef struct walk {
+    nn_pace pace;
+    int64_t steps, by_two, alone, seen[2];
+    int late; /* rank 1 comes a millisecond late to every step */
+    volatile int32_t verdict;
+} walk;
+
+/* What tape.c does with its steps, for steps that take no time. */
+static void pace(const nn_team *team, void *context)
+{
+    walk *w = context;
+    const nn_team lone = {0, 1, NULL, NULL, NULL};
+    int64_t n = 0;
+    while (n < 2000) {
+        if (w->pace.alone) {
+            for (int64_t k = 0; team->rank == 0 && k < 2000 - n && !(k && nn_pace_passed(&w->pace)); k++) {
+                nanosleep(&(struct timespec){0, 10000}, NULL);
+                w->steps++;
+                w->alone++;
+                nn_pace_step(&w->pace, &lone);
+            }
+            nn_pace_meet(&w->pace, team, &w->verdict);
+            n += w->pace.walked;
+            continue;
+        }
+        if (w->late && team->rank == 1)
+            nanosleep(&(struct timespec){0, 1000000}, NULL);
+        if (team->rank == 0)
+            w->steps++, w->by_two++;
+        nn_team_barrier(team, &w->verdict);
+        if (team->rank == 0)
+            nn_pace_step(&w->pace, team);
+        nn_team_barrier(team, &w->verdict);
+        n++;
+    }
+    w->seen[team->rank] = n;
+}
+
+/* Every step is walked once, whoever walks it; a team whose second rank is always late is left. */
+static void paces(void)
+{
+    void *scratch = aligned_alloc(64, (size_t)nn_scratch_nbytes(2));
+    walk w = {.late = 1, .pace = {.begin = nn_nanoseconds()}};
+    nn_team_run(2, scratch, pace, &w);
+    const int two = w.seen[1] > 0; /* not where OpenMP is missing or grants one thread */
+    CHECK(w.steps == 2000 && w.by_two + w.alone == 2000, "%lld steps", (long long)w.steps);
+    CHECK(w.seen[0] == 2000 && (!two || w.seen[1] == 2000), "%lld and %lld", (long long)w.seen[0], (long long)w.seen[1]);
+    CHECK(!two || w.alone > 1000, "%lld of 2000 steps alone", (long long)w.alone);
+    free(scratch);
+}
+
 int main(void)
 {
     shares();
     teams();
+    paces();
     CHECK(nn_threads_available() >= 1 && nn_threads_available() <= NN_MAX_THREADS, "%d", nn_threads_available());
     return check_summary("test_parallel");
 }
