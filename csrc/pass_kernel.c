@@ -39,7 +39,7 @@ const nn_kernel_set NN_SET = {
     },
     .gemm = gemm_block,
 #if !NN_REAL_IS_DOUBLE
-    .emulated = acc_gemm,
+    .emulated = acc_product,
     .bf16 = {bf16_gemm, conv_bf16_fwd, conv_bf16_bwd_data, conv_bf16_bwd_weight},
 #endif
     .mr = MR,

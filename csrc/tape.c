@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "internal.h"
+#include "accumulate.h"
 
 typedef struct execution {
     const nn_kernels *kernels;
@@ -135,7 +135,9 @@ static void execute(const execution *e, const nn_team *team, const nn_tape *tape
     nn_call c = {arg, nbytes, in->dim, in->scalar, team, is_double ? e->kernels->f64 : e->kernels->f32,
                  e->kernels->f64, e->kernels->bf16, e->run, e->fault, is_double, 0, (int32_t)index};
     nn_op_fn *const *reference = e->kernels->reference[is_double];
-    if (reference && reference[in->op]) {
+    if (!is_double && nn_is_emulated(in)) {
+        nn_emulate(&c, in->op, reference != NULL);
+    } else if (reference && reference[in->op]) {
         if (team->rank == 0)
             reference[in->op](&c);
     } else {
@@ -177,6 +179,29 @@ static void clock_in(const execution *e, const nn_team *team, int64_t segment, i
     *since = now;
 }
 
+/* Behind which instruction a step may end (loss_scale.c); the last one if it cannot. */
+static int64_t find_end(const nn_tape *tape)
+{
+    int64_t i = 0;
+    while (i < tape->n_instrs - 1 && tape->instrs[i].op != NN_OP_LOSS_SCALE)
+        i++;
+    return i;
+}
+
+/* Whether that instruction has ended the present step; then this rank raises nothing in what is left of it, [i, last). */
+static int is_ended(const execution *e, const nn_team *team, const nn_tape *tape, int64_t end, int64_t base, int64_t i,
+                    int64_t last)
+{
+    void *arg[NN_MAX_ARGS] = {NULL};
+    int64_t nbytes[NN_MAX_ARGS] = {0};
+    resolve(tape, &tape->instrs[end], e->run, arg, nbytes);
+    if (!((const int64_t *)arg[1])[2])
+        return 0;
+    if (e->run->events)
+        memset(e->run->raised + team->rank * nn_raised_stride(e->total) + base + i, 0, (size_t)(last - i));
+    return 1;
+}
+
 /* All instructions of one step, or the range that run->first and run->last ask for. Between two barriers a rank that
  * sees a fault does nothing more, so none works on what was not made; directly behind one all do the same. Time spent
  * waiting counts for the instruction before the barrier. */
@@ -184,7 +209,7 @@ static int32_t execute_step(const execution *e, const nn_team *team, int64_t seg
 {
     const nn_tape *tape = e->segments[segment].tape;
     const volatile int32_t *code = &e->fault->code;
-    int64_t first = e->run->first, last = e->run->last ? e->run->last : tape->n_instrs;
+    int64_t first = e->run->first, last = e->run->last ? e->run->last : tape->n_instrs, end = find_end(tape);
     int32_t verdict = NN_OK;
     double since = 0;
     clock_in(e, team, segment, -1, &since);
@@ -194,6 +219,8 @@ static int32_t execute_step(const execution *e, const nn_team *team, int64_t seg
             verdict = nn_team_barrier(team, code);
         if (i > first)
             clock_in(e, team, segment, i - 1, &since);
+        if (verdict == NN_OK && i > end && (i == first || i == end + 1) && is_ended(e, team, tape, end, base, i, last))
+            break;
         if (verdict == NN_OK && (together || *code == NN_OK))
             execute(e, team, tape, base, i);
     }
@@ -316,8 +343,7 @@ int32_t nn_tape_check(const nn_tape *tape, nn_fault *fault)
                 return refuse(fault, NN_ERR_ARGUMENT, i, a);
         if (nn_act_dim(in->op) >= 0 && !fused_ok(in->dim[nn_act_dim(in->op)]))
             return refuse(fault, NN_ERR_ARGUMENT, i, -1);
-        const int32_t planes = nn_planes_dim(in->op);
-        if (planes >= 0 && (in->dim[planes] < 0 || in->dim[planes] > 3) && !nn_is_accumulator(in))
+        if (!nn_accumulator_ok(in))
             return refuse(fault, NN_ERR_ARGUMENT, i, -1);
     }
     return NN_OK;
