@@ -214,7 +214,7 @@ static void test_malformed_is_refused(void)
     a = fine, a.format.precision = 53;
     CHECK(nn_round(x, x, NN_F32, 2, &a) == NN_ERR_ARGUMENT, "no float holds it");
     CHECK(nn_sum(&y, x, NN_F32, 2, NN_SUM_NAIVE, 0, &a) == NN_ERR_ARGUMENT, "not carried by double");
-    CHECK(nn_sum(&y, x, NN_F32, 2, 7, 0, &fine) == NN_ERR_ARGUMENT, "method");
+    CHECK(nn_sum(&y, x, NN_F32, 2, 8, 0, &fine) == NN_ERR_ARGUMENT, "method");
     CHECK(nn_sum(&y, x, NN_F32, 2, NN_SUM_LANES, 3, &fine) == NN_ERR_ARGUMENT, "lanes");
     CHECK(nn_sum(&y, x, NN_F32, -1, NN_SUM_NAIVE, 0, &fine) == NN_ERR_ARGUMENT, "size");
     CHECK(nn_dot(&y, x, x, NN_F32, 2, 4, &fine) == NN_ERR_ARGUMENT, "method");
