@@ -72,7 +72,7 @@ def test_every_level_and_an_emulated_accumulator_have_a_case():
 @pytest.mark.parametrize("low, high, limit, holds", [(1.1, 1.2, None, None), (1.1, 1.2, 1.3, True), (1.1, 1.2, 1.2, True),
                                                      (1.1, 1.2, 1.15, None), (1.1, 1.2, 1.1, None), (1.1, 1.2, 1.0, False)])
 def test_a_limit_within_the_interval_stays_open(low, high, limit, holds):
-    assert instruments.Cost("", {}, limit).holds(Interval(1.15, low, high, 0.95)) is holds
+    assert instruments.Cost("", limit).holds(Interval(1.15, low, high, 0.95)) is holds
 
 
 def test_table(capsys):

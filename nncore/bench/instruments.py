@@ -18,6 +18,7 @@ from nncore.bench.stats import Interval, interval
 from nncore.bench.training import DUELS, RATE, Network, random_images
 from nncore.graph.tape import Executor
 from nncore.optim.optimizers import Adam
+from nncore.train.instruments import Instruments
 from nncore.train.monte_carlo import step_digits
 from nncore.train.steps import write_weights
 
@@ -38,11 +39,12 @@ class Unwatched(Executor):
 
 @dataclass(frozen=True)
 class Cost:
-    """A case: what it asks of a trainer, how many steps are its least turn, and how many times a plain step it may take."""
+    """A case: how many times a plain step it may take, what it asks of a training, and how many steps are its least turn."""
 
     name: str
-    asked: dict
     limit: float | None
+    watch: str = "0"
+    precision: str | None = None
     least: int = 1
     only: str | None = None  # the network
 
@@ -54,12 +56,12 @@ class Cost:
 
 
 COSTS = (
-    Cost("flags", {}, 1.01),
-    Cost("watch 1,every=100", {"watch": "1"}, 1.05, 100),
-    Cost("watch 1", {"watch": "1,every=1"}, None),
-    Cost("watch 2", {"watch": "2,every=1"}, 6.0),
-    Cost("watch 3", {}, 50.0, SAMPLES),
-    Cost("accumulate=fp16", {"precision": "accumulate=fp16"}, 10.0, only="mlp"),
+    Cost("flags", 1.01),
+    Cost("watch 1,every=100", 1.05, "1", least=100),
+    Cost("watch 1", None, "1,every=1"),
+    Cost("watch 2", 6.0, "2,every=1"),
+    Cost("watch 3", 50.0, least=SAMPLES),
+    Cost("accumulate=fp16", 10.0, precision="accumulate=fp16", only="mlp"),
 )
 
 
@@ -75,13 +77,11 @@ def cases(text: str, batch: int) -> Iterator[tuple[Cost, Network, str]]:
 def measure(cost: Cost, network: Network, shape: str, batch: int, probe: Probe, rounds: int) -> dict:
     """The row of a case: seconds of a step with it, and `overhead`, how many times the step without."""
     data = random_images(max(IMAGES, 100 * batch))
-    plain = _trainer(network, data, batch, Unwatched(probe.isa, probe.threads), {})
-    without = _steps(plain, flags=cost.name != "flags")
-    if cost.name == "flags":  # on the same memory: where values lie shows more than this
-        steps = _steps(plain)
-    else:
-        watched = _trainer(network, data, batch, Unwatched(probe.isa, probe.threads), cost.asked)
-        steps = (_sampled if cost.name == "watch 3" else _steps)(watched)
+    plain = _trainer(network, data, batch, probe)
+    without = _steps(plain, None if cost.name == "flags" else "0")
+    # On the same memory where it can be: where values lie may show more than an instrument.
+    other = _trainer(network, data, batch, probe, cost.precision) if cost.precision else plain
+    steps = _sampled(other) if cost.name == "watch 3" else _steps(other, cost.watch)
     counts = [max(1, int(TURN / _seconds(without, 10))), cost.least]
     _seconds(steps, cost.least)
     counts[1] = cost.least * max(1, int(TURN / (cost.least * _seconds(steps, cost.least))))
@@ -102,18 +102,19 @@ def _seconds(steps: Callable[[int], None], n: int) -> float:
     return max(time.process_time() - begin, 1e-9) / n
 
 
-def _trainer(network: Network, data, batch: int, executor: Executor, asked: dict):
-    trainer = network.build(10).trainer(data, 1, batch, Adam(RATE), executor=executor, **asked)
+def _trainer(network: Network, data, batch: int, probe: Probe, precision: str | None = None):
+    executor = Unwatched(probe.isa, probe.threads)
+    trainer = network.build(10).trainer(data, 1, batch, Adam(RATE), executor=executor, precision=precision)
     write_weights(trainer.settings.loss, trainer.model)
     return trainer
 
 
-def _steps(trainer, flags: bool = True) -> Callable[[int], None]:
-    """So many steps, as a training does them."""
+def _steps(trainer, watch: str | None) -> Callable[[int], None]:
+    """So many steps, as a training does them that is watched so; None reads no flags either."""
     n_samples, batch = len(trainer.data), trainer.settings.batch
 
     def steps(n: int) -> None:
-        trainer.executor.flags = flags
+        trainer.executor.flags, trainer.observer.instruments = watch is not None, Instruments.parse(watch or "0")
         while n:
             if trainer.position.cursor + batch > n_samples:
                 trainer.position.cursor = 0
