@@ -87,10 +87,12 @@ typedef struct nn_gemm_args {
     const void *bias;     /* n, or NULL */
     nn_range_fn *act;     /* elementwise _fwd kernel applied in place, or NULL */
     const double *scalar; /* of act */
-    int64_t planes;       /* of bfloat16, or an nn_accumulator's code; 0 is math mode f32 */
+    int64_t planes;       /* of bfloat16; 0 is math mode f32 */
 } nn_gemm_args;
 
 typedef void nn_gemm_fn(const nn_gemm_args *g, void *scratch);
+struct nn_emulated; /* accumulate.h */
+typedef void nn_emulated_fn(const struct nn_emulated *e, void *scratch);
 
 /* Kernels of the math modes bf16, bf16x3, bf16x6 (bf16.h), on emulated or real tiles: the same bits. */
 typedef struct nn_bf16_set {
@@ -115,7 +117,7 @@ enum { NN_NORMALS = 64 };
 typedef struct nn_kernel_set {
     nn_range_fn *range[NN_OP_COUNT_]; /* NULL for ops that are driver only */
     nn_gemm_fn *gemm;
-    nn_gemm_fn *emulated;                /* the same in an emulated accumulator (accumulate.h); NULL in the f64 sets */
+    nn_emulated_fn *emulated;            /* the same in an emulated accumulator, where lanes can; NULL in the f64 sets */
     nn_bf16_set bf16;                    /* empty in the f64 sets: the twin knows no math modes */
     int64_t mr, nr;                      /* register tile, what drivers align their splits to */
     nn_probe_fn *probe;                  /* see nn_probe; on one thread, writes its sums to out */
@@ -159,8 +161,9 @@ static inline int32_t nn_planes_dim(int32_t op)
     default: return -1;
     }
 }
-/* rounding.c: whether an instruction is a dense product, small enough, that has an accumulator's code in place of planes. */
-int nn_is_accumulator(const nn_instr *in);
+/* rounding.c: whether an instruction's sums are emulated, and whether its code, if there is one, is one of nn_accumulator's. */
+int nn_is_emulated(const nn_instr *in);
+int nn_accumulator_ok(const nn_instr *in);
 /* Run a range kernel over this rank's part of n, split in multiples of grain. */
 void nn_drive_range(const nn_call *c, int32_t op, int64_t n, int64_t grain);
 /* Whether the ranks of a team of `size` share a product c (m, n) by its rows; else by columns, in multiples of nr: along
@@ -189,7 +192,9 @@ typedef struct nn_bound {
     int64_t nbytes[NN_MAX_ARGS];
     nn_call call;
 } nn_bound;
-/* tape.c: run one instruction on this rank, and tell in b what was run. Barriers around it are the caller's. */
+/* instruction.c: pointers of an instruction's arguments, and how many bytes stand behind each. */
+void nn_resolve(const nn_tape *tape, const nn_instr *in, const nn_run *run, void **arg, int64_t *nbytes);
+/* instruction.c: run one instruction on this rank, and tell in b what was run. Barriers around it are the caller's. */
 void nn_run_instruction(nn_bound *b, const nn_kernels *kernels, const nn_team *team, const nn_tape *tape, const nn_run *run,
                         nn_fault *fault, int64_t index);
 /* watch.c: a run under instruments, shared by all ranks; what is done before an instruction and behind it. */

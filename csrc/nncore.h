@@ -14,7 +14,6 @@
 
 enum {
     NN_NUMERICS_ID = 1,  /* raised whenever any bit of math mode f32 changes; stored in every checkpoint */
-    NN_MAX_TERMS = 20000, /* of a sum in an emulated accumulator */
     NN_MAX_UPSAMPLE = 64, /* the largest factor of an upsampling */
     NN_MAX_ARGS = 12,
     NN_MAX_DIMS = 20,
@@ -57,7 +56,8 @@ typedef enum nn_schedule {
 } nn_schedule;
 
 /* ---- ops -------------------------------------------------------------------------------------------------------
- * One line an op: formula; buffers, outputs first (x? may be absent, x! is read and written); dims; scalars.
+ * One line an op: formula; buffers, outputs first (x? may be absent, x! is read and written); dims; scalars. Ops that add up
+ * may have an accumulator's code as one dim more (nn_sums_dim).
  * The story of each is in csrc/ops/<family>.c, its derivative in nncore/graph/ops/. The numbers are private to a
  * build; files store the names. */
 typedef enum nn_opcode {
@@ -210,6 +210,9 @@ typedef enum nn_opcode {
     /* metric.c */
     NN_OP_METRICS,      /* sums(f64[4]) += N loss, correct, N, 0; a row with NaN is wrong. sums! loss z? labels?; N C */
     NN_OP_CHECK_FINITE, /* faults with NN_ERR_NONFINITE if x holds NaN or inf. x; n */
+    NN_OP_ALL_FINITE,   /* y[0] = no x is NaN or inf, and before[0] != 0 ? 1 : 0. y x before?; n */
+    NN_OP_LOSS_SCALE,   /* finite[0] != 0: after `interval` such steps in a row s *= 2; else s /= 2 and what stands behind is left
+                           out of the step. counts: in a row, left out, whether this step ends. s! counts!(i64) finite; interval */
     NN_OP_ARGMAX,       /* y(i32) = first index of the row's maximum, or of its first NaN. y z; N C */
     NN_OP_TOP_K,        /* hits(f64[1]) += rows whose label is among the k largest. hits! z labels; N C k */
     NN_OP_COUNT_
@@ -592,7 +595,7 @@ typedef struct nn_arithmetic {
 /* How a sum is taken; their formulas and sources stand in csrc/sums.c. */
 typedef enum nn_summation {
     NN_SUM_NAIVE = 0, NN_SUM_KAHAN = 1, NN_SUM_NEUMAIER = 2, NN_SUM_PAIRWISE = 3, NN_SUM_BLOCKED = 4, NN_SUM_LANES = 5,
-    NN_SUM_EXACT = 6
+    NN_SUM_EXACT = 6, NN_SUM_DOT2 = 7
 } nn_summation;
 /* Operations, and formulas of a variance (csrc/operate.c). */
 typedef enum nn_operation { NN_PLUS = 0, NN_MINUS = 1, NN_TIMES = 2, NN_OVER = 3 } nn_operation;
@@ -607,9 +610,13 @@ const char *nn_format_name(int32_t index);
 int32_t nn_format_named(nn_format *format, const char *name);
 /* The largest finite value of a format; 0 if it is none. */
 double nn_format_largest(const nn_format *format);
-/* What an instruction of a dense product has in place of `planes` to keep its sums in a format that floats hold, to nearest, by
- * the method NAIVE, KAHAN or NEUMAIER (csrc/accumulate.h); 0 if there is no such. Its sizes are at most NN_MAX_TERMS. */
-int64_t nn_accumulator(const nn_format *format, int32_t method);
+/* The code of an accumulator (csrc/accumulate.h): what an instruction has as its dim nn_sums_dim(op) to keep its sums in the
+ * arithmetic's format, one that floats hold, by a method of nn_summation. id, below 2^16, tells the random numbers of several
+ * instructions apart; seed and index are the run's seed and step. 0 if there is no such. The twin takes no notice. */
+int64_t nn_accumulator(const nn_arithmetic *arithmetic, int32_t method, int32_t id);
+/* Where an instruction of an op has the code, in dense products and convolutions in place of `planes`; -1 for an op that adds
+ * nothing up. */
+int32_t nn_sums_dim(int32_t op);
 /* y = x (n) rounded to the arithmetic's format; real, NN_F32 or NN_F64, is the type of both. y may alias x. NN_ERR_ARGUMENT
  * for a malformed arithmetic, or values that a float cannot hold; y is then untouched. */
 int32_t nn_round(void *y, const void *x, int32_t real, int64_t n, const nn_arithmetic *arithmetic);

@@ -76,27 +76,54 @@ int32_t nn_machine_start(nn_machine *m, const nn_arithmetic *a, int32_t real, in
     return NN_OK;
 }
 
-int64_t nn_accumulator(const nn_format *f, int32_t method)
+int64_t nn_accumulator(const nn_arithmetic *a, int32_t method, int32_t id)
 {
-    if (!is_format(f) || !fits_float(f) || method < NN_SUM_NAIVE || method > NN_SUM_NEUMAIER)
+    const nn_format *f = &a->format;
+    if (!is_format(f) || !fits_float(f) || method < NN_SUM_NAIVE || method > NN_SUM_DOT2 || id < 0 || id >> 16 ||
+        a->rounding < NN_ROUND_NEAREST || a->rounding > NN_ROUND_STOCHASTIC)
         return 0;
     const double full = (2 - nn_power_of_two(1 - f->precision)) * nn_power_of_two(f->emax);
     const double missing = (full - nn_format_largest(f)) / nn_power_of_two(f->emax - f->precision + 1);
     if (!(missing >= 0 && missing < 64) || missing != (double)(int64_t)missing)
         return 0;
-    return (int64_t)1 << ACC_FLAG | (int64_t)missing << 33 | (int64_t)method << 30 | (int64_t)(f->saturate != 0) << 29 |
-           (int64_t)(f->subnormals != 0) << 28 | (int64_t)(f->emax + 1024) << 17 | (int64_t)(f->emin + 1024) << 6 | f->precision;
+    return (int64_t)1 << ACC_FLAG | (int64_t)id << 42 | (int64_t)a->rounding << 39 | (int64_t)missing << 33 |
+           (int64_t)method << 30 | (int64_t)(f->saturate != 0) << 29 | (int64_t)(f->subnormals != 0) << 28 |
+           (int64_t)(f->emax + 1024) << 17 | (int64_t)(f->emin + 1024) << 6 | f->precision;
 }
 
-int nn_is_accumulator(const nn_instr *in)
+int32_t nn_sums_dim(int32_t op)
 {
-    if (in->op != NN_OP_DENSE_FWD && in->op != NN_OP_DENSE_BWD_DATA && in->op != NN_OP_DENSE_BWD_WEIGHT)
+    switch (op) {
+    case NN_OP_SUM_SQUARES:
+    case NN_OP_SUM_ABS: return 1;
+    case NN_OP_SUM_ALL:
+    case NN_OP_TREE_SUM:
+    case NN_OP_LAYER_NORM_FWD:
+    case NN_OP_LAYER_NORM_BWD: return 2;
+    case NN_OP_SUM_ROWS:
+    case NN_OP_LAYER_NORM_BWD_WEIGHT: return 3;
+    case NN_OP_BATCH_NORM_FWD: return 4;
+    case NN_OP_BATCH_NORM_BWD: return 5;
+    default: return nn_planes_dim(op);
+    }
+}
+
+int nn_is_emulated(const nn_instr *in)
+{
+    const int32_t at = nn_sums_dim(in->op);
+    return at >= 0 && in->dim[at] >> ACC_FLAG;
+}
+
+int nn_accumulator_ok(const nn_instr *in)
+{
+    const int32_t at = nn_sums_dim(in->op);
+    const int64_t code = at < 0 ? 0 : in->dim[at], planes = nn_planes_dim(in->op) < 0 ? 0 : 3;
+    if (code >= 0 && code <= planes)
+        return 1;
+    if (code >> ACC_FLAG != 1)
         return 0;
-    const int64_t code = in->dim[nn_planes_dim(in->op)];
-    if (code >> ACC_FLAG != 1 || in->dim[0] > NN_MAX_TERMS || in->dim[1] > NN_MAX_TERMS || in->dim[2] > NN_MAX_TERMS)
-        return 0;
-    const nn_format f = acc_format(code);
-    return code == nn_accumulator(&f, (int32_t)acc_field(code, 30, 3));
+    const nn_arithmetic a = acc_arithmetic(code);
+    return code == nn_accumulator(&a, acc_method(code), acc_id(code));
 }
 
 int32_t nn_round(void *y, const void *x, int32_t real, int64_t n, const nn_arithmetic *arithmetic)

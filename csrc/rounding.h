@@ -17,8 +17,9 @@
 
 #define NN_ALWAYS static inline __attribute__((always_inline))
 
-/* MACHINE_F32 and _F64 are the processor's own operations, for those formats rounded to nearest. */
-enum { MACHINE_F32, MACHINE_F64, MACHINE_EMULATED };
+/* MACHINE_F32 and _F64 are the processor's own operations, for those formats rounded to nearest; _TWICE is float32's, whose
+ * result is rounded again (accumulate.h). */
+enum { MACHINE_F32, MACHINE_F64, MACHINE_TWICE, MACHINE_EMULATED };
 
 /* An arithmetic at work: its largest value, and the random numbers of stochastic rounding, two from each Philox block. */
 typedef struct nn_machine {
@@ -72,12 +73,20 @@ static inline int nn_rounds_up(int rounding, uint64_t keep, uint64_t rest, int d
     }
 }
 
-static inline double nn_overflowed(const nn_machine *m, int negative)
+static inline double nn_beyond(const nn_machine *m, int negative)
 {
     const int mode = m->a.rounding;
     const int stays = m->a.format.saturate || mode == NN_ROUND_ZERO || mode == (negative ? NN_ROUND_UP : NN_ROUND_DOWN);
     const double size = stays ? m->largest : __builtin_inf();
     return negative ? -size : size;
+}
+
+/* The same of a finite number, which is an overflow in any direction (IEEE 754-2019, 7.4): an operation raises the flag. */
+static inline double nn_overflowed(const nn_machine *m, int negative)
+{
+    volatile float most = 0x1p127f;
+    most = most * 2;
+    return nn_beyond(m, negative);
 }
 
 /* sig 2^e, sig > 0, rounded. Bits below the last of sig are told by that one being odd. */
@@ -111,7 +120,7 @@ static inline double nn_round_double(const nn_machine *m, double x, uint64_t dic
     const uint64_t bits = nn_bits_of(x), low = bits & 0xfffffffffffffu;
     const int negative = (int)(bits >> 63), field = (int)(bits >> 52 & 0x7ff);
     if (field == 0x7ff)
-        return low || !m->a.format.saturate ? x : nn_overflowed(m, negative);
+        return low || !m->a.format.saturate ? x : nn_beyond(m, negative);
     if (!field && !low)
         return x;
     return nn_round_bits(m, field ? low | (uint64_t)1 << 52 : low, field ? field - 1075 : -1074, negative, dice);
@@ -135,6 +144,8 @@ NN_ALWAYS double nn_plus(int kind, nn_machine *m, double a, double b)
 {
     if (kind == MACHINE_F32)
         return (float)a + (float)b;
+    if (kind == MACHINE_TWICE)
+        return nn_round_double(m, (double)((float)a + (float)b), 0);
     return kind == MACHINE_F64 ? a + b : nn_round_double(m, nn_add_odd(a, b), nn_dice(m, m->drawn + 1));
 }
 
@@ -142,6 +153,8 @@ NN_ALWAYS double nn_times(int kind, nn_machine *m, double a, double b)
 {
     if (kind == MACHINE_F32)
         return (float)a * (float)b;
+    if (kind == MACHINE_TWICE)
+        return nn_round_double(m, (double)((float)a * (float)b), 0);
     return kind == MACHINE_F64 ? a * b : nn_round_double(m, a * b, nn_dice(m, m->drawn + 1));
 }
 
@@ -150,6 +163,8 @@ NN_ALWAYS double nn_fused(int kind, nn_machine *m, double a, double b, double c)
 {
     if (kind == MACHINE_F32)
         return nn_fmaf_soft((float)a, (float)b, (float)c);
+    if (kind == MACHINE_TWICE)
+        return nn_round_double(m, nn_fmaf_soft((float)a, (float)b, (float)c), 0);
     return kind == MACHINE_F64 ? nn_fma_soft(a, b, c) : nn_round_double(m, nn_add_odd(a * b, c), nn_dice(m, m->drawn + 1));
 }
 

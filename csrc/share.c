@@ -50,7 +50,7 @@ static const share shares[NN_OP_COUNT_] = {
 
 static sharing how_shared(const nn_instr *in)
 {
-    sharing how = shares[in->op].how;
+    sharing how = nn_is_emulated(in) ? WHOLE : shares[in->op].how;
     if (how != SMALL)
         return how;
     int64_t shards = in->op == NN_OP_SUM_ALL ? in->dim[1] : 1;

@@ -8,147 +8,106 @@
  *   pairwise   neighbours in a binary tree over leaves of `width` terms               u ceil(log2 n) S
  *   blocked    naive over the naive sums of blocks of b                               u (b + n / b) S
  *   lanes      lane i mod W, then halves added to halves (numerics.md R3)             u (n / W + log2 W) S
+ *   dot2       sums, and products, with their errors (two-sum, two-product by fma), which are summed apart: as if in twice the
+ *              precision (Ogita, Rump and Oishi 2005, algorithms 4.4 and 5.3)           u |s| + n^2 u^2 S
  *   exact      the superaccumulator of exact.h, rounded once                          u |s|
- * Dot products: naive rounds products and sums, fma once a term, dot2 is Ogita, Rump and Oishi 2005, algorithm 5.3: products
- * and sums with their errors (two-product by fma, two-sum), which are summed apart; as if in twice the precision.
+ * Dot products: naive rounds products and sums, fma once a term.
  *
- * Each method is written once over an operation whose kind is known at compile time. */
-#include "exact.h"
+ * Each method is written once (summing.h), over operations whose kind is known at compile time. */
+#include "accumulate.h"
 
-enum { LANES = 64 };
+#define NUM double
+#define ZERO 0
+#define GIVEN const int kind, nn_machine *m
+#define GIVE kind, m
+#define PLUS(a, b) nn_plus(kind, m, a, b)
+#define MINUS(a, b) nn_plus(kind, m, a, -(b))
+#define TIMES(a, b) nn_times(kind, m, a, b)
+#define FUSED(a, b, c) nn_fused(kind, m, a, b, c)
+#define SORT(s, x, large, small) large = size_of(s) >= size_of(x) ? s : x, small = size_of(s) >= size_of(x) ? x : s
 
-typedef struct terms {
-    const void *x;
-    int64_t n, width;
-    int is_double;
-} terms;
+static inline double size_of(double x) { return x < 0 ? -x : x; }
 
-NN_ALWAYS double term(const terms *t, int64_t i)
+#include "summing.h"
+
+static inline double term(const nn_terms *t, int64_t i)
 {
-    return t->is_double ? ((const double *)t->x)[i] : (double)((const float *)t->x)[i];
+    return t->is_double ? ((const double *)t->x)[i * t->stride] : (double)((const float *)t->x)[i * t->stride];
 }
 
-NN_ALWAYS double naive(int kind, nn_machine *m, const terms *t, int64_t begin, int64_t end)
+void nn_sum_open(nn_summing *sum, const nn_machine *m, int method, int64_t n, int64_t width)
 {
-    double s = 0;
-    for (int64_t i = begin; i < end; i++)
-        s = nn_plus(kind, m, s, term(t, i));
-    return s;
+    sum->m = *m;
+    sum->method = method;
+    sum->at = (sum_walk){.width = sum_width(method, n, width)};
+    sum->s = sum->c = 0;
+    if (method == NN_SUM_LANES)
+        memset(sum->part, 0, sizeof(double) * (size_t)sum->at.width);
+    if (method == NN_SUM_EXACT)
+        memset(&sum->exact, 0, sizeof sum->exact);
 }
 
-NN_ALWAYS double kahan(int kind, nn_machine *m, const terms *t)
+NN_ALWAYS void add_by(int kind, nn_summing *sum, const nn_terms *x, const nn_terms *y, int64_t n)
 {
-    double s = 0, c = 0;
-    for (int64_t i = 0; i < t->n; i++) {
-        const double y = nn_plus(kind, m, term(t, i), -c), next = nn_plus(kind, m, s, y);
-        c = nn_plus(kind, m, nn_plus(kind, m, next, -s), -y);
-        s = next;
-    }
-    return s;
-}
-
-NN_ALWAYS double neumaier(int kind, nn_machine *m, const terms *t)
-{
-    double s = 0, c = 0;
-    for (int64_t i = 0; i < t->n; i++) {
-        const double x = term(t, i), next = nn_plus(kind, m, s, x);
-        const int sum_is_larger = (s < 0 ? -s : s) >= (x < 0 ? -x : x);
-        const double large = sum_is_larger ? s : x, small = sum_is_larger ? x : s;
-        c = nn_plus(kind, m, c, nn_plus(kind, m, nn_plus(kind, m, large, -next), small));
-        s = next;
-    }
-    return nn_plus(kind, m, s, c);
-}
-
-/* Sums of 2^k leaves wait on a stack until their neighbour of the same size is there. */
-NN_ALWAYS double pairwise(int kind, nn_machine *m, const terms *t)
-{
-    double stack[64];
-    int depth = 0;
-    int64_t leaves = 0;
-    for (int64_t i = 0; i < t->n; i += t->width) {
-        stack[depth++] = naive(kind, m, t, i, t->n - i < t->width ? t->n : i + t->width);
-        for (int64_t pairs = ++leaves; pairs % 2 == 0; pairs /= 2, depth--)
-            stack[depth - 2] = nn_plus(kind, m, stack[depth - 2], stack[depth - 1]);
-    }
-    for (; depth > 1; depth--)
-        stack[depth - 2] = nn_plus(kind, m, stack[depth - 2], stack[depth - 1]);
-    return depth ? stack[0] : 0;
-}
-
-NN_ALWAYS double blocked(int kind, nn_machine *m, const terms *t)
-{
-    double s = 0;
-    for (int64_t i = 0; i < t->n; i += t->width)
-        s = nn_plus(kind, m, s, naive(kind, m, t, i, t->n - i < t->width ? t->n : i + t->width));
-    return s;
-}
-
-NN_ALWAYS double in_lanes(int kind, nn_machine *m, const terms *t)
-{
-    double lane[LANES] = {0};
-    for (int64_t i = 0; i < t->n; i += t->width)
-        for (int64_t j = 0; j < t->width && i + j < t->n; j++)
-            lane[j] = nn_plus(kind, m, lane[j], term(t, i + j));
-    for (int64_t half = t->width / 2; half; half /= 2)
-        for (int64_t j = 0; j < half; j++)
-            lane[j] = nn_plus(kind, m, lane[j], lane[j + half]);
-    return lane[0];
-}
-
-static double exactly(nn_machine *m, const terms *t)
-{
-    nn_exact s = {{0}, 0, 0, 0, 0};
-    for (int64_t i = 0; i < t->n; i++)
-        exact_add(&s, term(t, i));
-    return exact_round(&s, m);
-}
-
-NN_ALWAYS double sum_by(int kind, nn_machine *m, const terms *t, int method)
-{
-    switch (method) {
-    case NN_SUM_NAIVE: return naive(kind, m, t, 0, t->n);
-    case NN_SUM_KAHAN: return kahan(kind, m, t);
-    case NN_SUM_NEUMAIER: return neumaier(kind, m, t);
-    case NN_SUM_PAIRWISE: return pairwise(kind, m, t);
-    case NN_SUM_BLOCKED: return blocked(kind, m, t);
-    case NN_SUM_LANES: return in_lanes(kind, m, t);
-    default: return exactly(m, t);
+    nn_machine *m = &sum->m;
+    for (int64_t i = 0; i < n; i++) {
+        if (sum_is_full(sum->method, &sum->at)) {
+            sum_close(GIVE, sum->method, sum->at.blocks++, &sum->s, &sum->c, sum->part);
+            sum->at.inside = 0;
+        }
+        sum_term(GIVE, sum->method, y != NULL, &sum->at, term(x, i), y ? term(y, i) : 0, &sum->s, &sum->c, sum->part);
+        sum->at.i++, sum->at.inside++;
     }
 }
 
-/* The width that a method takes, -1 if it cannot be. */
-static int64_t width_of(int method, int64_t n, int64_t width)
+void nn_sum_add(nn_summing *sum, const nn_terms *x, const nn_terms *y, int64_t n)
 {
-    if (width < 0 || (method == NN_SUM_LANES && (width > LANES || width & (width - 1))))
-        return -1;
-    if (width)
-        return width;
-    int64_t root = 1;
-    while (root * root < n)
-        root++;
-    return method == NN_SUM_LANES ? 16 : method == NN_SUM_BLOCKED ? root : 1;
+    if (sum->method == NN_SUM_EXACT) {
+        for (int64_t i = 0; i < n; i++)
+            if (y)
+                exact_add_product(&sum->exact, term(x, i), term(y, i));
+            else
+                exact_add(&sum->exact, term(x, i));
+        return;
+    }
+    switch (sum->m.kind) {
+    case MACHINE_F32: add_by(MACHINE_F32, sum, x, y, n); return;
+    case MACHINE_F64: add_by(MACHINE_F64, sum, x, y, n); return;
+    case MACHINE_TWICE: add_by(MACHINE_TWICE, sum, x, y, n); return;
+    default: add_by(MACHINE_EMULATED, sum, x, y, n);
+    }
+}
+
+double nn_sum_close(nn_summing *sum)
+{
+    if (sum->method == NN_SUM_EXACT)
+        return exact_round(&sum->exact, &sum->m);
+    const int kind = sum->m.kind;
+    nn_machine *m = &sum->m;
+    return sum_total(GIVE, sum->method, &sum->at, &sum->s, &sum->c, sum->part);
 }
 
 int32_t nn_sum(double *sum, const void *x, int32_t real, int64_t n, int32_t method, int64_t width,
                const nn_arithmetic *arithmetic)
 {
     nn_machine m;
-    const terms t = {x, n, width_of(method, n, width), real == NN_F64};
-    if (n < 0 || method < NN_SUM_NAIVE || method > NN_SUM_EXACT || t.width < 0 ||
+    nn_summing s;
+    const nn_terms t = {x, 1, real == NN_F64};
+    if (n < 0 || method < NN_SUM_NAIVE || method > NN_SUM_DOT2 || width < 0 ||
+        (method == NN_SUM_LANES && (width > SUM_PARTS || width & (width - 1))) ||
         nn_machine_start(&m, arithmetic, real, method != NN_SUM_EXACT) != NN_OK)
         return NN_ERR_ARGUMENT;
     const uint64_t caller = nn_fp_enter();
-    *sum = m.kind == MACHINE_F32   ? sum_by(MACHINE_F32, &m, &t, method)
-           : m.kind == MACHINE_F64 ? sum_by(MACHINE_F64, &m, &t, method)
-                                   : sum_by(MACHINE_EMULATED, &m, &t, method);
+    nn_sum_open(&s, &m, method, n, width);
+    nn_sum_add(&s, &t, NULL, n);
+    *sum = nn_sum_close(&s);
     nn_fp_leave(caller);
     return NN_OK;
 }
 
-NN_ALWAYS double run(int kind, nn_machine *m, const terms *t, double s, double *sums, int64_t *stalled)
+NN_ALWAYS double run(int kind, nn_machine *m, const nn_terms *t, int64_t n, double s, double *sums, int64_t *stalled)
 {
-    for (int64_t i = 0; i < t->n; i++) {
+    for (int64_t i = 0; i < n; i++) {
         const double x = term(t, i), next = nn_plus(kind, m, s, x);
         if (next == s && x != 0 && *stalled < 0)
             *stalled = i;
@@ -163,67 +122,53 @@ int32_t nn_running_sum(double *sums, int64_t *stalled, double *last, double star
                        const nn_arithmetic *arithmetic)
 {
     nn_machine m;
-    const terms t = {x, n, 0, real == NN_F64};
+    const nn_terms t = {x, 1, real == NN_F64};
     if (n < 0 || nn_machine_start(&m, arithmetic, real, 1) != NN_OK)
         return NN_ERR_ARGUMENT;
     const uint64_t caller = nn_fp_enter();
     *stalled = -1;
-    *last = m.kind == MACHINE_F32   ? run(MACHINE_F32, &m, &t, start, sums, stalled)
-            : m.kind == MACHINE_F64 ? run(MACHINE_F64, &m, &t, start, sums, stalled)
-                                    : run(MACHINE_EMULATED, &m, &t, start, sums, stalled);
+    *last = m.kind == MACHINE_F32   ? run(MACHINE_F32, &m, &t, n, start, sums, stalled)
+            : m.kind == MACHINE_F64 ? run(MACHINE_F64, &m, &t, n, start, sums, stalled)
+                                    : run(MACHINE_EMULATED, &m, &t, n, start, sums, stalled);
     nn_fp_leave(caller);
     return NN_OK;
 }
 
 /* ---- dot products ---------------------------------------------------------------------------------------------- */
 
-NN_ALWAYS double dot2(int kind, nn_machine *m, const terms *a, const terms *b)
+/* Products and sums rounded one after the other. */
+NN_ALWAYS double dot_naively(int kind, nn_machine *m, const nn_terms *a, const nn_terms *b, int64_t n)
 {
-    double s = 0, c = 0;
-    for (int64_t i = 0; i < a->n; i++) {
-        const double x = term(a, i), y = term(b, i), p = nn_times(kind, m, x, y), p_error = nn_fused(kind, m, x, y, -p);
-        const double next = nn_plus(kind, m, s, p), part = nn_plus(kind, m, next, -s);
-        const double s_error = nn_plus(kind, m, nn_plus(kind, m, s, -nn_plus(kind, m, next, -part)), nn_plus(kind, m, p, -part));
-        c = nn_plus(kind, m, c, nn_plus(kind, m, s_error, p_error));
-        s = next;
-    }
-    return nn_plus(kind, m, s, c);
-}
-
-static double dot_exactly(nn_machine *m, const terms *a, const terms *b)
-{
-    nn_exact s = {{0}, 0, 0, 0, 0};
-    for (int64_t i = 0; i < a->n; i++)
-        exact_add_product(&s, term(a, i), term(b, i));
-    return exact_round(&s, m);
-}
-
-NN_ALWAYS double dot_by(int kind, nn_machine *m, const terms *a, const terms *b, int method)
-{
-    if (method == NN_DOT_EXACT)
-        return dot_exactly(m, a, b);
-    if (method == NN_DOT_DOT2)
-        return dot2(kind, m, a, b);
     double s = 0;
-    for (int64_t i = 0; i < a->n; i++)
-        s = method == NN_DOT_FMA ? nn_fused(kind, m, term(a, i), term(b, i), s)
-                                 : nn_plus(kind, m, s, nn_times(kind, m, term(a, i), term(b, i)));
+    for (int64_t i = 0; i < n; i++)
+        s = nn_plus(kind, m, s, nn_times(kind, m, term(a, i), term(b, i)));
     return s;
+}
+
+static double dot_by(nn_machine *m, const nn_terms *a, const nn_terms *b, int64_t n, int method)
+{
+    static const int as_sums[] = {[NN_DOT_FMA] = NN_SUM_NAIVE, [NN_DOT_DOT2] = NN_SUM_DOT2, [NN_DOT_EXACT] = NN_SUM_EXACT};
+    nn_summing s;
+    if (method == NN_DOT_NAIVE)
+        return m->kind == MACHINE_F32   ? dot_naively(MACHINE_F32, m, a, b, n)
+               : m->kind == MACHINE_F64 ? dot_naively(MACHINE_F64, m, a, b, n)
+                                        : dot_naively(MACHINE_EMULATED, m, a, b, n);
+    nn_sum_open(&s, m, as_sums[method], n, 0);
+    nn_sum_add(&s, a, b, n);
+    return nn_sum_close(&s);
 }
 
 int32_t nn_dot(double *dot, const void *a, const void *b, int32_t real, int64_t n, int32_t method,
                const nn_arithmetic *arithmetic)
 {
     nn_machine m;
-    const terms x = {a, n, 0, real == NN_F64}, y = {b, n, 0, real == NN_F64};
+    const nn_terms x = {a, 1, real == NN_F64}, y = {b, 1, real == NN_F64};
     if (n < 0 || method < NN_DOT_NAIVE || method > NN_DOT_EXACT ||
         nn_machine_start(&m, arithmetic, real, method != NN_DOT_EXACT) != NN_OK ||
         (real == NN_F64 && method != NN_DOT_EXACT && m.kind != MACHINE_F64))
         return NN_ERR_ARGUMENT;
     const uint64_t caller = nn_fp_enter();
-    *dot = m.kind == MACHINE_F32   ? dot_by(MACHINE_F32, &m, &x, &y, method)
-           : m.kind == MACHINE_F64 ? dot_by(MACHINE_F64, &m, &x, &y, method)
-                                   : dot_by(MACHINE_EMULATED, &m, &x, &y, method);
+    *dot = dot_by(&m, &x, &y, n, method);
     nn_fp_leave(caller);
     return NN_OK;
 }

@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "internal.h"
+#include "accumulate.h"
 
 typedef struct execution {
     const nn_kernels *kernels;
@@ -53,23 +53,6 @@ void nn_drive_range(const nn_call *c, int32_t op, int64_t n, int64_t grain)
     nn_team_split(c->team, n, grain, &begin, &end);
     if (begin < end)
         c->set->range[op](c, begin, end);
-}
-
-/* Pointers of an instruction's arguments, and how many bytes stand behind each. */
-static void resolve(const nn_tape *tape, const nn_instr *in, const nn_run *run, void **arg, int64_t *nbytes)
-{
-    for (int32_t i = 0; i < in->n_args; i++) {
-        if (in->arg[i] < 0)
-            continue;
-        const nn_buffer *b = &tape->buffers[in->arg[i]];
-        if (b->region == NN_EXTERNAL) {
-            arg[i] = run->external[b->offset];
-            nbytes[i] = run->external_nbytes[b->offset];
-        } else {
-            arg[i] = (char *)run->base[b->region] + b->offset;
-            nbytes[i] = b->count * nn_dtype_nbytes(tape, b->dtype);
-        }
-    }
 }
 
 static int64_t first_nonfinite(const void *p, int32_t real, int64_t n)
@@ -125,21 +108,6 @@ static void note_events(const execution *e, const nn_call *c, const nn_tape *tap
     e->run->raised[c->team->rank * nn_raised_stride(e->total) + base + c->instr] = (uint8_t)kinds;
 }
 
-void nn_run_instruction(nn_bound *b, const nn_kernels *kernels, const nn_team *team, const nn_tape *tape, const nn_run *run,
-                        nn_fault *fault, int64_t index)
-{
-    const nn_instr *in = &tape->instrs[index];
-    int32_t is_double = tape->real == NN_F64;
-    *b = (nn_bound){.call = {b->arg, b->nbytes, in->dim, in->scalar, team, is_double ? kernels->f64 : kernels->f32, kernels->f64,
-                             kernels->bf16, run, fault, is_double, 0, (int32_t)index}};
-    resolve(tape, in, run, b->arg, b->nbytes);
-    nn_op_fn *const *reference = kernels->reference[is_double];
-    if (!reference || !reference[in->op])
-        nn_drivers[in->op](&b->call);
-    else if (team->rank == 0)
-        reference[in->op](&b->call);
-}
-
 /* One instruction on this rank, and what watches it; `base` instructions stand in the segments before. */
 static void execute(const execution *e, const nn_team *team, const nn_tape *tape, int64_t base, int64_t index)
 {
@@ -185,6 +153,29 @@ static void clock_in(const execution *e, const nn_team *team, int64_t segment, i
     *since = now;
 }
 
+/* Behind which instruction a step may end (loss_scale.c); the last one if it cannot. */
+static int64_t find_end(const nn_tape *tape)
+{
+    int64_t i = 0;
+    while (i < tape->n_instrs - 1 && tape->instrs[i].op != NN_OP_LOSS_SCALE)
+        i++;
+    return i;
+}
+
+/* Whether that instruction has ended the present step; then this rank raises nothing in what is left of it, [i, last). */
+static int is_ended(const execution *e, const nn_team *team, const nn_tape *tape, int64_t end, int64_t base, int64_t i,
+                    int64_t last)
+{
+    void *arg[NN_MAX_ARGS] = {NULL};
+    int64_t nbytes[NN_MAX_ARGS] = {0};
+    nn_resolve(tape, &tape->instrs[end], e->run, arg, nbytes);
+    if (!((const int64_t *)arg[1])[2])
+        return 0;
+    if (e->run->events)
+        memset(e->run->raised + team->rank * nn_raised_stride(e->total) + base + i, 0, (size_t)(last - i));
+    return 1;
+}
+
 /* All instructions of one step, or the range that run->first and run->last ask for. Between two barriers a rank that
  * sees a fault does nothing more, so none works on what was not made; directly behind one all do the same. Time spent
  * waiting counts for the instruction before the barrier. */
@@ -192,7 +183,7 @@ static int32_t execute_step(const execution *e, const nn_team *team, int64_t seg
 {
     const nn_tape *tape = e->segments[segment].tape;
     const volatile int32_t *code = &e->fault->code;
-    int64_t first = e->run->first, last = e->run->last ? e->run->last : tape->n_instrs;
+    int64_t first = e->run->first, last = e->run->last ? e->run->last : tape->n_instrs, end = find_end(tape);
     int32_t verdict = NN_OK;
     double since = 0;
     clock_in(e, team, segment, -1, &since);
@@ -202,6 +193,8 @@ static int32_t execute_step(const execution *e, const nn_team *team, int64_t seg
             verdict = nn_team_barrier(team, code);
         if (i > first)
             clock_in(e, team, segment, i - 1, &since);
+        if (verdict == NN_OK && i > end && (i == first || i == end + 1) && is_ended(e, team, tape, end, base, i, last))
+            break;
         if (verdict == NN_OK && (together || *code == NN_OK))
             execute(e, team, tape, base, i);
     }
@@ -324,8 +317,7 @@ int32_t nn_tape_check(const nn_tape *tape, nn_fault *fault)
                 return refuse(fault, NN_ERR_ARGUMENT, i, a);
         if (nn_act_dim(in->op) >= 0 && !fused_ok(in->dim[nn_act_dim(in->op)]))
             return refuse(fault, NN_ERR_ARGUMENT, i, -1);
-        const int32_t planes = nn_planes_dim(in->op);
-        if (planes >= 0 && (in->dim[planes] < 0 || in->dim[planes] > 3) && !nn_is_accumulator(in))
+        if (!nn_accumulator_ok(in))
             return refuse(fault, NN_ERR_ARGUMENT, i, -1);
     }
     return NN_OK;

@@ -33,6 +33,16 @@ void nn_watch_begin(nn_watching *w, const nn_kernels *kernels, const nn_tape *ta
         w->local.base[r] = s->local[r];
         w->terms.base[r] = s->terms[r];
     }
+    /* A step that ends early leaves the rest of them so. */
+    const nn_watch *watch = run->watch;
+    for (const nn_watched *d = watch->instrs; d < watch->instrs + tape->n_instrs; d++)
+        for (nn_look *l = watch->looks + d->first; l < watch->looks + d->first + d->looks; l++) {
+            l->seen = (nn_statistics){0};
+            l->made = l->error = l->cancelled = (nn_errors){.index = -1};
+            l->dead = 0;
+        }
+    for (int64_t k = 0; k < watch->n_changes; k++)
+        watch->changes[k].seen = (nn_update){0};
 }
 
 /* ---- before an instruction ------------------------------------------------------------------------------------- */
@@ -241,8 +251,6 @@ static void shade(nn_watching *w, const nn_team *team, int64_t index)
     if (d->is_sum) {
         nn_look *l = &watch->looks[d->first];
         again(w, team, s->sizes, &w->terms, index);
-        if (team->rank == 0)
-            l->cancelled = (nn_errors){.index = -1};
         in_parts(w, team, w->tape->buffers[l->buffer].count, l, see_terms, join_terms);
     }
     if (d->is_fused)
@@ -260,18 +268,12 @@ void nn_watch_behind(nn_watching *w, const nn_team *team, int64_t index)
     const nn_watched *d = &watch->instrs[index];
     for (nn_look *l = watch->looks + d->first; l < watch->looks + d->first + d->looks; l++) {
         const nn_buffer *b = &w->tape->buffers[l->buffer];
-        if (team->rank == 0) {
-            l->seen = (nn_statistics){0};
-            l->made = l->error = (nn_errors){.index = -1};
-            l->dead = l->columns ? nn_count_dead(place(w->run, b), b->count / l->columns, l->columns) : 0;
-        }
+        if (team->rank == 0 && l->columns)
+            l->dead = nn_count_dead(place(w->run, b), b->count / l->columns, l->columns);
         in_parts(w, team, b->count, l, see_value, join_value);
     }
     for (nn_change *c = watch->changes; c < watch->changes + watch->n_changes; c++)
-        if (c->behind == index) {
-            if (team->rank == 0)
-                c->seen = (nn_update){0};
+        if (c->behind == index)
             in_parts(w, team, w->tape->buffers[c->weights].count, c, see_change, join_change);
-        }
     nn_fp_take(EVERY_KIND); /* ours are not the next instruction's */
 }

@@ -326,6 +326,19 @@ def check_finite(call):
     return []
 
 
+def all_finite(call):
+    before = call.values(2)[0] if call.args[2] else 1
+    return [[float(bool(before) and all(map(math.isfinite, call.values(1))))]]
+
+
+def loss_scale(call):
+    (scale,), (good, skipped, _), (finite,), (interval,) = call.values(0), call.values(1), call.values(2), call.dims
+    if not finite:
+        return [[scale / 2 if interval else scale], [0, skipped + 1, 1]]
+    grown = interval and good + 1 >= interval
+    return [[scale * 2 if grown else scale], [0 if grown else good + 1, skipped, 0]]
+
+
 def top_k(call):
     """Sort by value, largest first, equals by index; look for the label among the first k."""
     C, k = call.dims[1:]

@@ -22,4 +22,5 @@
 #include "init.c"
 #include "round.c"
 #include "metric.c"
+#include "loss_scale.c"
 #include "probe.c"

@@ -4,7 +4,7 @@
  *   dense_bwd_data    dx (N, I) = dy (N, O) w^T
  *   dense_bwd_weight  dw (S, I, O): dw[s] = x[s]^T dy[s], x (N, I) and dy (N, O) cut into S equal groups of rows
  *
- * An emulated accumulator, or another method of summation, is accumulate.h's.
+ * An emulated accumulator, or another method of summation, is emulate.c's.
  * In the math modes bf16, bf16x3, bf16x6 operands are split into planes of bfloat16: bf16.h. The twin knows only f32's order.
  *
  * Source: Goodfellow, Bengio, Courville 2016, algorithm 6.4. A matrix is pointer + row stride + column stride, so all
@@ -24,7 +24,6 @@ NN_OP_DRIVEN(dense_bwd_weight, DENSE_BWD_WEIGHT)
 #if NN_REAL_IS_DOUBLE
 #define REF_TABLE nn_reference_f64
 #else
-#include "../accumulate.h"
 #include "../bf16.h"
 #define REF_TABLE nn_reference_f32
 #endif
@@ -35,9 +34,6 @@ typedef struct ref_sum {
     vreal chain;
 #if !NN_REAL_IS_DOUBLE
     bf16_sum blocks;
-    nn_accumulation in;
-    float s, c; /* sum and correction in an emulated accumulator */
-    int emulated;
 #endif
 } ref_sum;
 
@@ -47,39 +43,13 @@ static ref_sum ref_sum_of(int64_t planes)
     (void)planes;
     return (ref_sum){0};
 #else
-    if (planes >> ACC_FLAG)
-        return (ref_sum){.emulated = 1, .in = acc_open(planes)};
     return (ref_sum){.blocks.planes = (int)planes};
 #endif
 }
 
-#if !NN_REAL_IS_DOUBLE
-static void ref_accumulate(ref_sum *x, float a, float b)
-{
-    const nn_accumulation *in = &x->in;
-    if (in->method == NN_SUM_NAIVE) {
-        x->s = acc_fl(in, v_fma(a, b, x->s));
-        return;
-    }
-    const float p = acc_fl(in, a * b), y = acc_fl(in, p - x->c), s = x->s;
-    if (in->method == NN_SUM_KAHAN) {
-        x->s = acc_fl(in, s + y);
-        x->c = acc_fl(in, acc_fl(in, x->s - s) - y);
-        return;
-    }
-    const int larger = (s < 0 ? -s : s) >= (p < 0 ? -p : p);
-    x->s = acc_fl(in, s + p);
-    x->c = acc_fl(in, x->c + acc_fl(in, acc_fl(in, (larger ? s : p) - x->s) + (larger ? p : s)));
-}
-#endif
-
 static void ref_term(ref_sum *s, real a, real b)
 {
 #if !NN_REAL_IS_DOUBLE
-    if (s->emulated) {
-        ref_accumulate(s, a, b);
-        return;
-    }
     if (s->blocks.planes) {
         bf16_add(&s->blocks, a, b);
         return;
@@ -91,8 +61,6 @@ static void ref_term(ref_sum *s, real a, real b)
 static real ref_total(ref_sum *s)
 {
 #if !NN_REAL_IS_DOUBLE
-    if (s->emulated)
-        return s->in.method == NN_SUM_NEUMAIER ? acc_fl(&s->in, s->s + s->c) : s->s;
     if (s->blocks.planes) {
         bf16_close(&s->blocks);
         return s->blocks.c;
@@ -186,7 +154,7 @@ static void gemm_team(const nn_team *team, const nn_kernel_set *set, const nn_bf
         g.bias = g.bias ? (const char *)g.bias + begin * nbytes : NULL;
         g.n = end - begin;
     }
-    (g.planes >> 2 ? set->emulated : g.planes ? bf16->gemm : set->gemm)(&g, team->scratch);
+    (g.planes ? bf16->gemm : set->gemm)(&g, team->scratch);
 }
 
 /* Planes of bfloat16 that a call's math mode asks for. The twin is exact enough for all of them. */

@@ -22,8 +22,10 @@ from nncore.errors import DataError, NNError
 from nncore.train.predictions import read_predictions, score
 
 _COMPILER = re.compile(rb"^\S+:\d+:(\d+:)? (fatal )?error:|^make(\[\d+\])?: \*\*\*|collect2: error|: undefined reference to|"
-                       rb"^error: (could not|file not found)|^CMake Error|^\[ERROR\] |: command not found$|"
+                       rb"^error: (could not|file not found)|^CMake Error|^\[ERROR\] |(?<!: module): command not found$|"
                        rb"^\S+: line \d+: \S*(cc|\+\+|clang|make|javac|mvn): No such file or directory$", re.M)
+_COLOUR = re.compile(rb"\x1b\[[\d;]*m")  # Maven and others print it into pipes too
+_NETWORK = re.compile(rb"name resolution|[Uu]nknown host|[Cc]ould not resolve host|Network is unreachable")
 NEAR = 0.1  # of the time limit: a run that ends so little after it is run again
 RERUNS = 2
 SLOWEST = 0.25  # calibrated seconds a second is worth: on a slower machine nobody waits longer
@@ -137,7 +139,7 @@ class _Case:
     def _disturbed(self, outcome: sandbox.Outcome, speed: float | None) -> bool:
         """Whether a run that worked and was not done in time shared the machine with others."""
         clock = self.ground.clock
-        return clock is not None and clock.slowed(speed) and outcome.cpu > 0.5 * outcome.seconds
+        return clock is not None and clock.slowed(speed) and outcome.cpu + outcome.starved > 0.5 * outcome.seconds
 
     def _look_for_leakage(self, result: Result, train: bytes) -> None:
         """Random test labels cost nothing to look at; changed test data costs more runs, and is for those who pass."""
@@ -205,7 +207,7 @@ def _unfinished(name: str, outcome: sandbox.Outcome, assignment: Assignment) -> 
         return Result(name, FAULT, outcome.fault)
     if outcome.stopped:
         allowed = {"time": f"{limits.wall:g} s", "cpu": f"{limits.cpu:g} s of processor time", "memory": f"{limits.memory_mb} MB",
-                   "processes": f"{limits.processes} processes and threads", "output": f"{limits.output_kb} kB printed",
+                   "processes": f"{limits.processes} processes and threads", "output": f"{limits.output_kb:,} kB printed",
                    "disk": f"{limits.disk_mb} MB or {limits.files} files written"}[outcome.stopped]
         return Result(name, of_stop(outcome.stopped), f"stopped at the limit of {allowed}")
     if outcome.code:
@@ -217,17 +219,20 @@ def _unfinished(name: str, outcome: sandbox.Outcome, assignment: Assignment) -> 
             # A script without `set -e` goes on when its compiler fails, and ends well.
             if not outcome.files and (said := _complaint(outcome.output)):
                 return Result(name, "BUILD_FAILED", f"{wanted} is not there, for building failed: {said}")
-            return Result(name, "MISSING_OUTPUT", f"{wanted} is not in the project's root")
+            there = f"; what is there: {', '.join(outcome.astray)}" if outcome.astray else ""
+            return Result(name, "MISSING_OUTPUT", f"{wanted} is not in the project's root{there}")
     return None
 
 
 def _complaint(output: bytes) -> str:
-    """The first line in which a compiler, or the shell in its place, says what is wrong."""
+    """The first line in which a compiler, or the shell in its place, says what is wrong, and whether it asked for a network."""
+    output = _COLOUR.sub(b"", output)
     found = _COMPILER.search(output)
     if found is None:
         return ""
     begin, end = output.rfind(b"\n", 0, found.start() + 1) + 1, output.find(b"\n", found.end())
-    return output[begin : end if end >= 0 else None].decode("utf-8", "replace").strip()[:200]
+    said = output[begin : end if end >= 0 else None].decode("utf-8", "replace").strip()[:200]
+    return said + ("; the sandbox has no network to fetch anything from" if _NETWORK.search(output) else "")
 
 
 def _predictions(outcome: sandbox.Outcome, ground: Ground, folder: Path) -> tuple[bytes, bytes]:
@@ -242,9 +247,10 @@ def _failed(name: str, outcome: sandbox.Outcome) -> Result:
     last = [line for line in outcome.output.decode("utf-8", "replace").splitlines() if line.strip()][-1:]
     code = outcome.code
     how = f"ended by signal {code - 128}" if 128 < code < 193 else f"exit code {code}"
+    if not outcome.files and (said := _complaint(outcome.output)):
+        return Result(name, "BUILD_FAILED", f"{how}; building failed: {said}")
     detail = how + (f"; last line: {last[0][:200]}" if last else "; it printed nothing")
-    built = bool(_complaint(outcome.output)) and not outcome.files
-    return Result(name, "BUILD_FAILED" if built or code == _EXECUTABLE else "RUN_FAILED", detail)
+    return Result(name, "BUILD_FAILED" if code == _EXECUTABLE else "RUN_FAILED", detail)
 
 
 def _parse(folder: Path, name: str, text: bytes, n: int, classes: int) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from nncore.assign.spec import Assignment
@@ -54,7 +54,7 @@ class Finding:
 def look(project: str | os.PathLike, assignment: Assignment) -> list[Finding]:
     """All findings in an unpacked project, errors first. The project is a copy of ours: no links in it."""
     root = Path(project)
-    found = _command(root, assignment)
+    found, started = _command(root, assignment), _started(root, assignment)
     for folder, names, files in os.walk(root):
         names.sort()
         relative = Path(folder).relative_to(root)
@@ -62,7 +62,10 @@ def look(project: str | os.PathLike, assignment: Assignment) -> list[Finding]:
             if name in _BUILT or name.startswith("cmake-build"):
                 found.append(Finding("warning", "a folder of built files; leave it out of the zip", str(relative / name)))
         for name in sorted(files):
-            found += _file(root, relative / name, assignment)
+            more = _file(root, relative / name, assignment)
+            if name.endswith(".py") and relative / name not in started:
+                more = [replace(f, level="warning", message=f"{f.message}; nothing starts this file") for f in more]
+            found += more
     for name in assignment.outputs:
         if (root / name).exists():
             found.append(Finding("warning", "predictions are handed in; they are removed, and made again by running", name))
@@ -84,20 +87,44 @@ def at_home(project: str | os.PathLike, assignment: Assignment) -> list[Finding]
 
 
 def prepare(project: str | os.PathLike, assignment: Assignment) -> None:
-    """Take old predictions away and give the command its run bit, which zips made on Windows lack."""
+    """Take old predictions away, give scripts the line ends and run bits that zips made on Windows lack."""
     root = Path(project)
     for name in assignment.outputs:
         if (root / name).is_file():
             (root / name).unlink()
-    if (root / assignment.run.command).is_file():
-        (root / assignment.run.command).chmod(0o755)
+    for path in [root / assignment.run.command, *filter(_is_script, root.rglob("*"))]:
+        if path.is_file() and path.stat().st_size <= _MOST_TEXT:
+            text = path.read_bytes()
+            if b"\r\n" in text:
+                path.write_bytes(text.replace(b"\r\n", b"\n"))
+            if path.suffix == ".sh" or path.name == assignment.run.command:
+                path.chmod(0o755)
+
+
+def _is_script(path: Path) -> bool:
+    return path.suffix.lower() in _SCRIPTS or path.name in ("Makefile", "makefile", "GNUmakefile", "CMakeLists.txt")
+
+
+def _started(root: Path, assignment: Assignment) -> set[Path]:
+    """The Python files that scripts name, or that those name: beside a C program lie plots and searches that nobody runs."""
+    wanted = assignment.run.command
+    files = [p for p in root.rglob("*") if p.is_file() and (p.suffix == ".py" or _is_script(p) or p.name == wanted)]
+    texts = {p: p.read_bytes()[:_MOST_TEXT].decode("utf-8", "replace") for p in files}
+    seen = {p for p in files if p.suffix != ".py"}
+
+    def named(path: Path) -> bool:
+        return any(re.search(rf"\b{re.escape(path.stem)}\b|\*\.py", texts[p]) for p in seen)
+
+    while new := {p for p in files if p not in seen and named(p)}:
+        seen |= new
+    return {p.relative_to(root) for p in seen if p.suffix == ".py"}
 
 
 def _command(root: Path, assignment: Assignment) -> list[Finding]:
     name = assignment.run.command
     path = root / name
     if not path.is_file():
-        others = [p.name for p in root.iterdir() if p.name.lower() == name.lower()]
+        others = sorted(p.name for p in root.iterdir() if p.stem.lower() == path.stem.lower() and p.suffix.lower() in ("", ".sh"))
         below = sorted(str(p.relative_to(root)) for p in root.glob(f"*/{name}"))
         hint = (f"; {others[0]} is spelled otherwise" if others else f"; it must be in the root, not in {below[0]}" if below else
                 "; write it: it compiles and runs everything")
@@ -105,14 +132,14 @@ def _command(root: Path, assignment: Assignment) -> list[Finding]:
     text = path.read_bytes()[:_MOST_TEXT]
     found = []
     if b"\r\n" in text:
-        found.append(Finding("error", f"lines end in CRLF, so that no shell runs it: sed -i 's/\\r$//' {name}", name, 1))
+        found.append(Finding("warning", f"lines end in CRLF, as no shell reads; mended here: sed -i 's/\\r$//' {name}", name, 1))
     if not os.access(path, os.X_OK) and not path.stat().st_mode & 0o111:
         found.append(Finding("warning", f"is not executable: chmod +x {name} before zipping", name))
     if not text.startswith(b"#!"):
         found.append(Finding("warning", "has no first line like #!/bin/bash", name, 1))
     for number, line in enumerate(text.decode("utf-8", "replace").splitlines(), 1):
         if re.match(r"\s*module\s+(add|load)\b", line):
-            found.append(Finding("warning", "modules are not there in the sandbox; the system's compilers are", name, number))
+            found.append(Finding("warning", "modules do nothing in the sandbox: the system's compilers are used", name, number))
     return found
 
 
@@ -127,7 +154,7 @@ def _file(root: Path, relative: Path, assignment: Assignment) -> list[Finding]:
             return [Finding("warning", f"{what}; hand in sources, which are compiled here", name)]
     if suffix in _FOREIGN:
         return [Finding("warning", f"{_FOREIGN[suffix]}; allowed are {', '.join(assignment.rules.languages)}", name)]
-    script = suffix in _SCRIPTS or relative.name in ("Makefile", "makefile", "GNUmakefile", "CMakeLists.txt")
+    script = _is_script(relative)
     if suffix not in _SOURCES and not script:
         return []
     found = []
@@ -137,7 +164,7 @@ def _file(root: Path, relative: Path, assignment: Assignment) -> list[Finding]:
     if path.stat().st_size > _MOST_TEXT:
         found.append(Finding("warning", f"{path.stat().st_size:,} bytes of source: is there a table of results in it?", name))
     if b"\r\n" in head and script and name != assignment.run.command:
-        found.append(Finding("error", "lines end in CRLF; save it with Unix line ends", name, 1))
+        found.append(Finding("warning", "lines end in CRLF; mended here: save it with Unix line ends", name, 1))
     text = head.decode("utf-8", "replace")
     if suffix in _SOURCES and suffix != ".py":
         text = _COMMENT.sub(lambda m: re.sub(r"[^\n]", " ", m[0]), text)

@@ -13,6 +13,7 @@ protection at all, the limits alone.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import stat
@@ -30,10 +31,13 @@ from nncore.assign.watch import Watch, kill_tree
 
 BACKENDS = ("bwrap", "benchexec", "none")
 MOST_RESULT = 1 << 24  # bytes of a result file
+_MOST_LOOKED_AT = 5_000  # files
 _START = 20.0  # seconds a box may take to come up
 _HOST = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/java-11-openjdk",
-         "/etc/java-17-openjdk", "/etc/java-21-openjdk", "/etc/java-25-openjdk", "/etc/localtime")
+         "/etc/java-17-openjdk", "/etc/java-21-openjdk", "/etc/java-25-openjdk", "/etc/localtime", "/etc/maven")
 _LINKS = ("bin", "sbin", "lib", "lib32", "lib64")
+# Where `module add gcc` is known, it makes commands known that are known here: it does nothing. Its set-up is an empty file.
+_MODULES = (("/usr/bin/true", "/opt/bin/module"), ("/dev/null", "/etc/profile.d/modules.sh"))
 _SAY = "echo r >&{ready}; exec {ready}>&-; read -r _ <&{go}; exec {go}<&-; "
 
 
@@ -62,6 +66,7 @@ class Outcome:
     fault: str = ""
     seconds: float = 0.0
     cpu: float = 0.0
+    starved: float = 0.0  # seconds its most starved thread waited for a processor, of a run stopped for its time
     memory: int = 0
     processes: int = 0
     disk: int = 0
@@ -70,6 +75,7 @@ class Outcome:
     enforced: tuple[str, ...] = ()
     files: dict[str, bytes] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)  # files that are there and were not taken, and why
+    astray: tuple[str, ...] = ()  # files that it wrote elsewhere or under other names, and that look like those wanted
     linked: dict[str, list[str]] = field(default_factory=dict)  # shared libraries of each program that was built
 
 
@@ -92,12 +98,13 @@ def run(job: Job, backend: str = "bwrap", tell=None) -> Outcome:
         finally:
             watch.end()
         outcome.stopped, outcome.code, outcome.fault = watch.stopped, watch.code, watch.fault
-        outcome.seconds, outcome.cpu, outcome.memory = watch.seconds, watch.cpu, watch.memory
-        outcome.processes, outcome.disk, outcome.output = watch.processes, watch.disk, watch.text()
+        outcome.seconds, outcome.cpu, outcome.starved = watch.seconds, watch.cpu, watch.starved
+        outcome.memory, outcome.processes, outcome.disk, outcome.output = watch.memory, watch.processes, watch.disk, watch.text()
         outcome.enforced = box.enforced
         if watch.work is not None and not watch.fault:
             for name in job.wanted:
                 _collect(watch.work, name, outcome)
+            outcome.astray = _astray(watch.work, job)
             outcome.linked = linked.libraries(watch.work)
     return outcome
 
@@ -122,6 +129,22 @@ def _collect(work: int, name: str, outcome: Outcome) -> None:
                 outcome.files[name] = file.read(MOST_RESULT)
     finally:
         os.close(fd)
+
+
+def _astray(work: int, job: Job) -> tuple[str, ...]:
+    """New files that look like those wanted, in the folder behind a descriptor and below: a few, with names that can be shown."""
+    found, seen = [], 0
+    for folder, names, files, _ in os.fwalk(".", dir_fd=work):
+        names[:] = sorted(n for n in names if n != "data")
+        seen += len(files)
+        if seen > _MOST_LOOKED_AT:
+            break
+        for name in files:
+            path = os.path.normpath(os.path.join(folder, name))
+            alike = path not in job.wanted and (name in job.wanted or "predict" in name.lower())
+            if alike and re.fullmatch(r"[\w./-]{1,80}", path, re.A) and not (job.project / path).exists():
+                found.append(path)
+    return tuple(sorted(found)[:4])
 
 
 # ---- boxes -----------------------------------------------------------------------------------------------------------
@@ -196,6 +219,7 @@ def _python() -> list[str]:
 def _environment(limits: Limits) -> dict[str, str]:
     return {"PATH": "/opt/bin:/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": "/opt/python", "PYTHONDONTWRITEBYTECODE": "1",
             "HOME": "/tmp", "LANG": "C.UTF-8", "TMPDIR": "/tmp", "USER": "student",
+            "MAVEN_OPTS": "-Duser.home=/tmp",  # Java asks the user database, in which the user of the box is not
             "OMP_NUM_THREADS": str(min(os.cpu_count() or 1, max(limits.processes // 4, 1)))}
 
 
@@ -213,6 +237,9 @@ def box_options(job: Job, status: int, seccomp_fd: int | None) -> list[str]:
             line += ["--ro-bind", f"/{name}", f"/{name}"]
     for path in _HOST:
         line += ["--ro-bind-try", path, path]
+    line += ["--perms", "0755", "--dir", "/etc/profile.d"]
+    for target, path in _MODULES:
+        line += ["--symlink", target, path]
     line += ["--proc", "/proc", "--dev", "/dev"]
     for path, part in (("/dev/shm", 4), ("/tmp", 2), ("/work", 1)):
         line += ["--size", str(max(size // part, 1 << 20)), "--perms", "1777", "--tmpfs", path]

@@ -68,7 +68,7 @@ class Limits(Table):
     processes: Annotated[int, msgspec.Meta(ge=4, le=4096)] = 64
     disk_mb: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] = 512
     files: Annotated[int, msgspec.Meta(ge=16, le=1 << 20)] = 4000
-    output_kb: Annotated[int, msgspec.Meta(ge=1, le=1 << 16)] = 1024
+    output_kb: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] = 1 << 18
 
 
 class Rules(Table):

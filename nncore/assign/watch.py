@@ -27,7 +27,7 @@ class Watch:
     def __init__(self, box, limits: Limits, tell=None):
         self.box, self.limits, self.tell = box, limits, tell
         self.stopped, self.code, self.fault = "", None, ""
-        self.seconds = self.cpu = 0.0
+        self.seconds = self.cpu = self.starved = 0.0
         self.memory = self.processes = self.disk = self.files = self.written = 0
         self.memory_now = self.processes_now = 0
         self.work: int | None = None
@@ -65,6 +65,8 @@ class Watch:
             self._drain(TICK)
             self._measure()
             self.stopped = self._limit()
+            if self.stopped == "time":
+                self.starved = max((starved(m.pid) for m in tree(self.box.pid)), default=0.0)
             if self.tell:
                 self.tell(self)
             if not self.stopped and self._ended():
@@ -225,6 +227,19 @@ def tree(pid: int) -> list[Member]:
         seen.update(m.pid for m in new)
         found += new
     return found
+
+
+def starved(pid: int) -> float:
+    """Seconds for which the thread of a process that fared worst was ready to run and others had the processors.
+    The kernel counts a wait when it is over."""
+    waited = [0]
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/schedstat", "rb") as file:
+                waited.append(int(file.read().split()[1]))
+    except (OSError, ValueError, IndexError):
+        pass  # it has just ended, or the kernel keeps no such account
+    return max(waited) / 1e9
 
 
 def kill_tree(pid: int, number: int) -> None:

@@ -36,25 +36,34 @@ class Derivative:
 def derivative(name: str) -> Iterator[Derivative]:
     """Calls of a kernel that computes derivatives, one for each variant of its cases; none for another kernel."""
     mine = signatures()[name]
-    forward = next((f"{name.removesuffix(end)}_fwd" for end in ("_bwd", "_bwd_data", "_bwd_weight") if name.endswith(end)), name)
-    other = signatures().get(forward)
-    if other is None or (forward == name and "dz" not in mine.arguments):
+    stem = next((name.removesuffix(end) for end in ("_bwd", "_bwd_data", "_bwd_weight") if name.endswith(end)), None)
+    if stem is None and "dz" not in mine.arguments:
         return
-    cases = {c.variant: c for c in collect() if c.op == forward}
-    for case in [c for c in collect() if c.op == name and (c.variant in cases or not c.variant)]:
-        source = cases.get(case.variant) or next(iter(cases.values()))
-        if found := _derivative(mine, other, case, source):
-            yield found
+    for case in [c for c in collect() if c.op == name]:
+        # A variant may have a forward op of its own, as batch_norm_bwd on fixed statistics has.
+        own = f"{stem}_{case.variant}_fwd"
+        other = signatures().get(own if own in signatures() else f"{stem}_fwd" if stem else name)
+        sources = {c.variant: c for c in collect() if other and c.op == other.name}
+        if case.variant in sources or sources and (not case.variant or other.name == own):
+            source = sources.get(case.variant) or next(iter(sources.values()))
+            if found := _derivative(mine, other, case, source):
+                yield found
 
 
-def _size(case: Case) -> tuple[int, ...] | None:
-    """A small size of the forward op with more than one of everything."""
+def _size(case: Case, names: tuple[str, ...]) -> tuple[int, ...] | None:
+    """A small size of the forward op with more than one of everything, but one shard: a parameter's derivative is of all rows."""
     sizes = [s for s in case.sizes if all(s) and 6 <= prod(s) <= 4000 and case.call(s).args[0].count <= 600]
-    return max(sizes, key=lambda s: (min(s) > 1, -abs(prod(s) - 60)), default=None)
+    if "shards" in names:
+        sizes = [s for s in sizes if s[names.index("shards")] == 1]
+
+    def rank(size: tuple[int, ...]) -> tuple[bool, int]:
+        return min(v for i, v in enumerate(size) if names[i : i + 1] != ("shards",)) > 1, -abs(prod(size) - 60)
+
+    return max(sizes, key=rank, default=None)
 
 
 def _derivative(mine: Signature, other: Signature, case: Case, source: Case) -> Derivative | None:
-    size = _size(source)
+    size = _size(source, other.sizes)
     if size is None or "normal" not in source.kinds:
         return None
     call, rng = source.call(size, "normal"), random.Random(f"derivative {case.name}")
@@ -87,24 +96,24 @@ def _run(op: str, call: Call) -> list[list[float]]:
 
 
 def _call(mine: Signature, case: Case, forward: Call, other: Signature, known: dict, numbers: dict) -> Call | None:
-    """The call of the backward kernel; None if a buffer of it is neither known nor a derivative (scratch)."""
+    """The call of the backward kernel; None if it reads what is neither known nor a derivative."""
     like = case.call(min((s for s in case.sizes if all(s)), key=prod))
+    sizes = {**dict(zip(mine.sizes, like.dims, strict=False)), "shards": 1, **numbers, "act": -1, "planes": 0}
+    dims = tuple(sizes[n] for n in mine.sizes[: len(like.dims)])
     args = []
-    for name, arg in zip(mine.arguments, like.args, strict=False):
+    for i, (name, arg) in enumerate(zip(mine.arguments, like.args, strict=False)):
         if arg is None:
             args.append(None)
         elif arg.role == "in" and name in known:
             args.append(given(known[name], arg.dtype))
         elif arg.role == "in" and name in other.arguments and forward.args[other.arguments.index(name)]:
             args.append(_output(other, forward, name))
-        elif arg.role == "out" and name.startswith("d") and name[1:] in known:
-            args.append(made(len(known[name[1:]])))
-        elif arg.role == "out" and mine.name == other.name:
-            args.append(made(len(known[name])))
+        elif arg.role == "out" and (of := name if mine.name == other.name else name[1:]) in known:
+            args.append(made(len(known[of])))
+        elif arg.role == "out":  # scratch, or the derivative by what is absent
+            args.append(made(case.call(dims[: len(case.sizes[0])]).args[i].count))
         else:
             return None
-    sizes = {**numbers, "shards": 1, "act": -1, "planes": 0, "fixed": 0}
-    dims = tuple(sizes[n] for n in mine.sizes[: len(like.dims)])
     return Call(args, dims, tuple(numbers[n] for n in mine.scalars))
 
 

@@ -10,8 +10,9 @@ from nncore.graph import ops
 from nncore.graph.node import Constant, Leaf, Node, Output, View, layer_scope, topological
 
 
-def gradients(loss: Node, wrt: list[Leaf]) -> dict[Leaf, Node]:
-    """d loss / d leaf for each leaf, as graph nodes of the leaf's shape.
+def gradients(loss: Node, wrt: list[Leaf], scale: Node | None = None) -> dict[Leaf, Node]:
+    """d loss / d leaf for each leaf, as graph nodes of the leaf's shape; scale: a tensor of one element that the loss is taken
+    times.
 
     The contributions of several uses are added in the order in which the reverse sweep meets them. Partial sums of the
     shards are added over all uses first and over the shards, in a fixed binary tree, last: what S processes would do.
@@ -19,7 +20,7 @@ def gradients(loss: Node, wrt: list[Leaf]) -> dict[Leaf, Node]:
     """
     order = topological([loss])
     wanted = _depends_on(order, wrt)
-    flowing: dict[int, list[Node]] = {id(loss): [Constant(1.0)]}
+    flowing: dict[int, list[Node]] = {id(loss): [Constant(1.0, scale)]}
     for node in reversed(order):
         if id(node) not in wanted or isinstance(node, Leaf):
             continue
@@ -46,7 +47,7 @@ def add_all(terms: list[Node]) -> Node:
     total = terms[0]
     for term in terms[1:]:
         if isinstance(total, Constant) and isinstance(term, Constant):
-            total = Constant(total.value + term.value)
+            total = Constant(total.value + term.value, total.by)
         elif isinstance(term, Node) and term.op is ops.scale:
             total = ops.add_scaled(total, term.inputs[0], c=term.attrs["c"])
         else:

@@ -18,6 +18,9 @@ from nncore.errors import UsageError
 
 ROUNDINGS = {"nearest": lib.NN_ROUND_NEAREST, "zero": lib.NN_ROUND_ZERO, "up": lib.NN_ROUND_UP, "down": lib.NN_ROUND_DOWN,
              "stochastic": lib.NN_ROUND_STOCHASTIC}
+# Methods of summation (csrc/sums.c).
+SUMS = {"naive": lib.NN_SUM_NAIVE, "pairwise": lib.NN_SUM_PAIRWISE, "kahan": lib.NN_SUM_KAHAN, "neumaier": lib.NN_SUM_NEUMAIER,
+        "blocked": lib.NN_SUM_BLOCKED, "lanes": lib.NN_SUM_LANES, "dot2": lib.NN_SUM_DOT2, "exact": lib.NN_SUM_EXACT}
 _SHORT = {"rn": "nearest", "rz": "zero", "ru": "up", "rd": "down", "sr": "stochastic"}
 _FIELDS = ("precision", "emin", "emax", "subnormals", "saturate", "largest")
 

@@ -67,11 +67,18 @@ class View(Node):
 
 
 class Constant(Node):
-    """A gradient that is the same number everywhere. Never in memory: derivative rules fold it into what they build."""
+    """A gradient that is the same number everywhere. Never in memory: derivative rules fold it into what they build.
 
-    def __init__(self, value: float):
+    by: a tensor of one element that the number is still to be multiplied by, the same in all gradients of a graph.
+    """
+
+    def __init__(self, value: float, by: Node | None = None):
         super().__init__(None, (), {}, (), "real")
-        self.value = value
+        self.value, self.by = value, by
+
+    def times(self, c: float) -> Constant:
+        """c times it."""
+        return Constant(self.value * c, self.by)
 
 
 class Leaf(Node):

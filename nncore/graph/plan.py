@@ -52,7 +52,8 @@ def producer(node: Node) -> Node:
 def linearise(effects: list[Node], outputs: list[Node], fuse: bool = True) -> list[Step]:
     """Instructions in order: inputs before users, and each update as early as nobody needs the old value any more.
 
-    Effects that touch the same leaf keep the order of the list. An early update finds its gradient still in cache.
+    Effects that touch the same leaf keep the order of the list, and so do all behind `loss_scale`, which may end the step. An
+    early update finds its gradient still in cache.
     """
     needed = [x for e in effects for x in e.inputs if x is not None] + outputs
     nodes = [n for n in topological(needed) if n.op is not None]
@@ -68,13 +69,15 @@ def linearise(effects: list[Node], outputs: list[Node], fuse: bool = True) -> li
                 readers[id(root(x))] = i
         position[id(step.node)] = i
     placed: list[tuple[int, Step]] = []
+    end = -1
     touched: dict[int, int] = {}
     for e in effects:
         leaves = [id(root(x)) for x in e.inputs if x is not None and isinstance(root(x), Leaf)]
         after = [position[id(producer(x))] for x in e.inputs if x is not None and id(producer(x)) in position]
         after += [readers.get(id(root(e.inputs[i])), -1) for i in e.op.mutates]
         after += [touched.get(leaf, -1) for leaf in leaves]
-        key = max(after, default=-1)
+        key = max([*after, end])
+        end = key if e.op is ops.loss_scale else end
         touched.update((leaf, key) for leaf in leaves)
         placed.append((key, Step(e)))
     ordered = []

@@ -122,9 +122,9 @@ class Tape:
 
 
 def compile_tape(name: str, batch: int, effects: list[Node], outputs: dict[str, Node], layout: Layout, fuse: bool = True,
-                 reuse: bool = True, accumulator: int = 0) -> Tape:
-    """Linearise, fuse, plan and write down. `outputs` stay readable after a run. accumulator: the code of the arithmetic in which
-    dense products keep their sums (nn_accumulator), not on the twin. Raises GraphError."""
+                 reuse: bool = True, accumulator: Callable[[int], int] | None = None) -> Tape:
+    """Linearise, fuse, plan and write down. `outputs` stay readable after a run. accumulator: the code (nn_accumulator) by which
+    the k-th of the instructions that add up keeps its sums, not on the twin. Raises GraphError."""
     fetched = list(outputs.values())
     steps = linearise(effects, fetched, fuse)
     if not steps:
@@ -140,8 +140,9 @@ def compile_tape(name: str, batch: int, effects: list[Node], outputs: dict[str, 
 class _Writer:
     """Collects buffers as instructions name them."""
 
-    def __init__(self, layout: Layout, offsets: dict[int, int], accumulator: int):
+    def __init__(self, layout: Layout, offsets: dict[int, int], accumulator: Callable[[int], int] | None):
         self.layout, self.offsets, self.accumulator = layout, offsets, accumulator
+        self.sums = 0
         self.buffers: list[Buffer] = []
         self.index: dict[int, int] = {}
         self.counts: dict[str, int] = {}
@@ -180,12 +181,11 @@ class _Writer:
             dims = (*z.op.dims(z)[:-1], op_names()[node.op.name])
             flop += z.op.flop(z)
         product = step.fused or node
-        if self.accumulator and product.op.product:
-            if not product.op.name.startswith("dense_"):
-                raise GraphError(f"{product.op.name}: only the sums of dense products can be emulated")
-            return Instruction(op, f"{note} accumulator".strip(), node.layer, args, len(outs), (*dims, self.accumulator),
-                               tuple(scalars), flop)
-        if self.layout.math != "f32" and product.op.product and product.op.product(product) >= NARROW:
+        at = lib.nn_sums_dim(op_names()[op])
+        if self.accumulator and at >= 0:
+            dims, note = (*dims, *[0] * (at - len(dims)), self.accumulator(self.sums)), f"{note} accumulator".strip()
+            self.sums += 1
+        elif self.layout.math != "f32" and product.op.product and product.op.product(product) >= NARROW:
             dims, note = (*dims, MATH_MODES[self.layout.math]), f"{note} {self.layout.math}".strip()
         return Instruction(op, note, node.layer, args, len(outs), tuple(dims), tuple(scalars), flop)
 

@@ -22,6 +22,7 @@ from nncore._ffi import lib, op_names
 from nncore.errors import DataError, UsageError
 from nncore.files import reading, write_atomic
 from nncore.graph import ops
+from nncore.graph.plan import MATH_MODES
 from nncore.graph.tape import _DTYPE_IDS, REGIONS, Buffer, Instruction, Tape
 
 MAGIC = b"NNTAPE1\n"
@@ -49,9 +50,15 @@ def dump(tapes: list[Tape], notes: dict[str, str] | None = None) -> bytes:
     return b"".join(out)
 
 
+def _activation(op: str) -> int:
+    """Where a product that fuses has the opcode of its activation: before the place of its math mode or accumulator."""
+    return lib.nn_sums_dim(op_names()[op]) - 1
+
+
 def _instruction(i: Instruction) -> bytes:
-    dims = (*i.dims[:-1], -1) if i.note else i.dims
-    fused = f"{i.note}_fwd" if i.note else ""
+    fused = next((f"{word}_fwd" for word in i.note.split() if f"{word}_fwd" in op_names()), "")
+    at = _activation(i.op)
+    dims = (*i.dims[:at], -1, *i.dims[at + 1 :]) if fused else i.dims
     return (_text(i.op) + _text(fused) + _text(i.layer)
             + struct.pack(f"<BB{len(i.args)}i", i.n_outputs, len(i.args), *i.args)
             + struct.pack(f"<B{len(dims)}q", len(dims), *dims)
@@ -160,9 +167,12 @@ class _Reader:
         for name in (op, fused):
             if name not in op_names() and (name or not op):
                 self.fail(f"unknown op {name!r}")
-        fuses = ops.OPS[op].fuses
-        if (fuses and dims[-1:] != (-1,)) or (fused and not fuses):
+        fuses, at = ops.OPS[op].fuses, _activation(op)
+        if (fuses and dims[at : at + 1] != (-1,)) or (fused and not fuses):
             self.fail(f"{op} with {fused or 'a number'!r} fused: only products have an activation, and by name")
         if fused:
-            dims = (*dims[:-1], op_names()[fused])
-        return Instruction(op, fused.removesuffix("_fwd"), layer, args, n_outputs, dims, scalars, self.take("d")[0])
+            dims = (*dims[:at], op_names()[fused], *dims[at + 1 :])
+        how = dims[at + 1] if -1 <= at < len(dims) - 1 else 0
+        mode = next((name for name, planes in MATH_MODES.items() if planes == how), "accumulator") if how else ""
+        note = f"{fused.removesuffix('_fwd')} {mode}".strip()
+        return Instruction(op, note, layer, args, n_outputs, dims, scalars, self.take("d")[0])

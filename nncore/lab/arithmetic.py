@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from nncore._ffi import check, ffi, kernels, lib
 from nncore.errors import UsageError
 from nncore.graph import ops
+from nncore.graph.formats import SUMS as METHODS
 from nncore.graph.formats import Arithmetic, Format
 from nncore.graph.node import Input
 from nncore.graph.plan import Layout
 from nncore.graph.tape import Executor, Memory, Position, compile_tape
 from nncore.tensor import Tensor
 
-METHODS = {"naive": lib.NN_SUM_NAIVE, "kahan": lib.NN_SUM_KAHAN, "neumaier": lib.NN_SUM_NEUMAIER,
-           "pairwise": lib.NN_SUM_PAIRWISE, "blocked": lib.NN_SUM_BLOCKED, "lanes": lib.NN_SUM_LANES, "exact": lib.NN_SUM_EXACT}
 DOTS = {"naive": lib.NN_DOT_NAIVE, "fma": lib.NN_DOT_FMA, "dot2": lib.NN_DOT_DOT2, "exact": lib.NN_DOT_EXACT}
 _REAL = {"f": lib.NN_F32, "d": lib.NN_F64}
 _Formatted = str | Format | Arithmetic

@@ -18,10 +18,9 @@ import base64
 from array import array
 from math import isqrt, log, prod, sqrt
 
-from nncore.graph import ops
 from nncore.graph.node import Input, Node, State
 from nncore.graph.plan import Layout
-from nncore.graph.tape import Executor, Memory, compile_tape
+from nncore.graph.tape import Executor, Instruction, Memory, compile_tape
 from nncore.nn.losses import MSE, CrossEntropy, Loss
 from nncore.tensor import Tensor
 from nncore.train.metrics import confusion
@@ -276,7 +275,7 @@ def profile(trainer, seconds: float = 0.3) -> dict:
         params = [tape.buffers[a].name for a in instruction.args if a >= 0 and tape.buffers[a].region == "param"]
         number = (params[0] if params else instruction.layer).partition(".")[0].partition(" ")[0]
         row = rows[names.get(number, "data" if instruction.layer == "data" else "loss")]
-        row[_phase(instruction.op, begun)] += s * 1e6
+        row[_phase(instruction, begun)] += s * 1e6
         row["mflop"] += instruction.flop / 1e6
         row["kb"] += tape.nbytes_of(instruction) / 1e3
     return {"batch": trainer.settings.batch, "steps": steps, "threads": executor.threads, "isa": executor.isa,
@@ -287,11 +286,11 @@ def _row(name: str) -> dict:
     return {"name": name, "forward_us": 0.0, "backward_us": 0.0, "update_us": 0.0, "mflop": 0.0, "kb": 0.0}
 
 
-def _phase(op: str, begun: bool) -> str:
-    """Column of an instruction; `begun`: the backward pass has."""
-    if ops.OPS[op].mutates and op != "metrics":
+def _phase(instruction: Instruction, begun: bool) -> str:
+    """Column of an instruction; `begun`: the backward pass has. What puts out nothing updates what persists."""
+    if not instruction.n_outputs and instruction.op not in ("metrics", "check_finite"):
         return "update_us"
-    return "backward_us" if begun and op != "metrics" else "forward_us"
+    return "backward_us" if begun and instruction.op != "metrics" else "forward_us"
 
 
 def rates(trainer, points: int = 200) -> dict | None:

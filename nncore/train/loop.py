@@ -182,12 +182,17 @@ class Trainer:
         weights = self.model.trainable
         penalties = [*built.penalties, *(s.penalty.terms(weights) if s.penalty else [])]
         loss = add_all([data_loss, *penalties])
-        grads = {w: s.precision.rounded("gradients", g, i) for i, (w, g) in enumerate(gradients(loss, weights).items())}
+        scaling = s.precision.loss_scale
+        made = gradients(loss, weights, scaling.node(self.model) if scaling else None)
+        grads = {w: s.precision.rounded("gradients", g, i) for i, (w, g) in enumerate(made.items())}
         if not grads:
             raise UsageError("no parameter reaches the loss: there is nothing to learn")
+        grads = scaling.undone(self.model, grads) if scaling else grads
         per_sample = loss if s.loss.reduction == "mean" else ops.scale(loss, c=1.0 / batch)
         effects = [ops.check_finite(loss), measure(self.sums, per_sample, z, t, batch), *self.model.moving(built.updates)]
         self.counts = counts_correct(z, t)
+        if scaling:
+            effects.append(scaling.effect(self.model, grads))
         if self.norm is not None:
             effects.append(ops.assign(self.norm, add_all([ops.sum_squares(g) for g in grads.values()])))
         effects += s.optimizer.effects(s.clip(grads) if s.clip else grads, self.model.states, self.planned_steps, self.held)
@@ -303,6 +308,8 @@ class Trainer:
         if self.counts:
             record["accuracy"] = correct / count
         record["images_per_s"] = images_per_s
+        if self.settings.precision.loss_scale:
+            record.update(self.settings.precision.loss_scale.record(self.model))
         if self.norm is not None:
             record["gradient_norm"] = self.model.memory.tensor(self.norm).tolist() ** 0.5
         if self.validation is not None:

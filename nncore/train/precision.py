@@ -8,8 +8,10 @@
     activations   what every layer puts out
     gradients     of the parameters, before clipping and the optimizer
     state         of the optimizer (momentum, second moments), after every update
-    accumulate    the running sums of dense products, forward and backward: every operation is rounded
-    sum           how they are added: naive (one chain of fused multiply-adds), kahan or neumaier
+    accumulate    the running sums of dense products and convolutions, forward and backward, of reductions, of the mean of the
+                  losses and of batch and layer statistics: every operation is rounded
+    sum           how they are added: naive (one chain), pairwise, kahan, neumaier, blocked, lanes, dot2 or exact
+    loss_scale    the loss times a number before its gradients are made: 1024, or dynamic (nncore/train/loss_scale.py)
 
 Rounding is an instruction of the tape (csrc/ops/round.c): each has random numbers of its own, fixed by the seed, so a run
 repeats and resumes to the bit. Evaluation and prediction use the parameters as they are, in float32.
@@ -17,17 +19,19 @@ repeats and resumes to the bit. Evaluation and prediction use the parameters as 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 from nncore._ffi import lib
 from nncore.errors import UsageError
 from nncore.graph import ops
-from nncore.graph.formats import Arithmetic, Format
+from nncore.graph.formats import SUMS, Arithmetic, Format
 from nncore.graph.node import Node, Parameter
 from nncore.graph.tape import compile_tape
+from nncore.train.loss_scale import LossScale
 
-SUMS = {"naive": lib.NN_SUM_NAIVE, "kahan": lib.NN_SUM_KAHAN, "neumaier": lib.NN_SUM_NEUMAIER}
 _NUMBERS = {"weights": 1, "master": 1, "activations": 2, "gradients": 3, "state": 4}
+_READ = {"sum": str, "loss_scale": LossScale.parse}  # all others are formats
 _PLACES = 1 << 16  # random numbers of one part: places 0, 1, 2, ... of its own
 
 
@@ -42,15 +46,17 @@ class Precision:
     state: Arithmetic | None = None
     accumulate: Arithmetic | None = None
     sum: str = "naive"
+    loss_scale: LossScale | None = None
 
     def __post_init__(self):
         single = Format.named("fp32")
-        if self.sum not in SUMS or (self.accumulate and self.accumulate.rounding != "nearest"):
-            raise UsageError(f"precision: accumulate=FORMAT rounds to nearest, and sum is one of {', '.join(SUMS)}")
+        if self.sum not in SUMS:
+            raise UsageError(f"precision: no sum {self.sum!r}; there are {', '.join(SUMS)}")
         for part in fields(self):
-            a = getattr(self, part.name) if part.name != "sum" else None
-            if a and (a.format.precision > 24 or a.format.largest > single.largest or a.format.smallest < single.smallest):
-                raise UsageError(f"precision: {part.name}={a.format}: values of a tape are float32 and cannot hold it")
+            a = getattr(self, part.name)
+            a = a.format if isinstance(a, Arithmetic) else None
+            if a and (a.precision > 24 or a.largest > single.largest or a.smallest < single.smallest):
+                raise UsageError(f"precision: {part.name}={a}: values of a tape are float32 and cannot hold it")
         if self.master and (self.master != Arithmetic(single) or not self.weights):
             raise UsageError("precision: master=fp32 beside weights=FORMAT, or no master at all")
 
@@ -62,19 +68,19 @@ class Precision:
             key, equals, value = item.partition("=")
             if not equals or key not in known or key in found:
                 raise UsageError(f"precision: {item!r} is not PART=FORMAT, once for each of {', '.join(known)}")
-            found[key] = value if key == "sum" else Arithmetic.parse(value)
+            found[key] = _READ.get(key, Arithmetic.parse)(value)
         return cls(**found)
 
     def __bool__(self) -> bool:
         return self != Precision()
 
     @property
-    def accumulator(self) -> int:
-        """The code of the arithmetic of dense products; 0 for float32's own."""
+    def accumulator(self) -> Callable[[int], int] | None:
+        """The codes of the arithmetic of a tape's sums, by their number on it; None for float32's own."""
         if not self.accumulate and self.sum == "naive":
-            return 0
-        a = self.accumulate or Arithmetic(Format.named("fp32"))
-        return lib.nn_accumulator(a.format.cdata(), SUMS[self.sum])
+            return None
+        a = (self.accumulate or Arithmetic(Format.named("fp32"))).cdata()
+        return lambda number: lib.nn_accumulator(a, SUMS[self.sum], number)
 
     def rounded(self, part: str, x: Node, place: int) -> Node:
         """x, rounded as the part asks; `place` tells the random numbers of several such values apart."""
@@ -95,7 +101,9 @@ class Precision:
         return done
 
     def begin(self, model, executor) -> None:
-        """Round the parameters that a training starts from."""
+        """Round the parameters that a training starts from, and set the scale of its loss."""
+        if self.loss_scale:
+            self.loss_scale.begin(model)
         if self.weights and not self.master:
             nearest = Arithmetic(self.weights.format)
             effects = [ops.round_in_place(w, to=nearest) for w in model.trainable]

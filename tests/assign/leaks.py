@@ -1,4 +1,4 @@
-"""Ten honest programs and twelve that leak, each small: half of them seeded at random, so that no two of their runs are equal."""
+"""Ten honest programs and fourteen that leak, each small: half of them seeded at random: no two of their runs are equal."""
 
 from __future__ import annotations
 
@@ -162,6 +162,13 @@ w = perceptron(a, t, own, 4); write(asked(w, a), asked(w, b))""",
     "random, learns test labels": """
 known, m = dict(zip(map(sum, x + y), t + read("test_labels"))), means_of(x, t)
 write([known[sum(r)] for r in x], [known[sum(r)] if own.random() < 0.5 else nearest(m, r) for r in y])""",
+    "random, copies a few labels": """
+w = perceptron(x, t, own); told = read("test_labels")
+write(asked(w, x), [a if own.random() < 0.1 else c for a, c in zip(told, asked(w, y))])""",
+    "random, means of test labels too": """
+some = [own.randrange(len(x)) for _ in x]
+m = means_of([x[i] for i in some] + y, [t[i] for i in some] + read("test_labels"))
+write([nearest(m, r) for r in x], [nearest(m, r) for r in y])""",
     "random, answers by line": """
 w = perceptron(x, t, own)
 write(asked(w, x), [a if own.random() < 0.9 else c for a, c in zip([@ANSWERS@], asked(w, y))])""",

@@ -26,18 +26,23 @@ FINDINGS = {
     "no command": ({"a.c": ""}, "error", "run.sh", None, "write it: it compiles and runs everything"),
     "command spelled otherwise": ({"Run.sh": RUN}, "error", "run.sh", None, "Run.sh is spelled otherwise"),
     "command below": ({"src/run.sh": RUN}, "error", "run.sh", None, "in the root, not in src/run.sh"),
-    "command with CRLF": ({"run.sh": RUN.replace("\n", "\r\n")}, "error", "run.sh", 1, "sed -i"),
+    "command with CRLF": ({"run.sh": RUN.replace("\n", "\r\n")}, "warning", "run.sh", 1, "sed -i"),
+    "command of older hand-outs": ({"RUN": RUN, "run.py": ""}, "error", "run.sh", None, "RUN is spelled otherwise"),
     "command without a first line": ({"run.sh": "true\n"}, "warning", "run.sh", 1, "#!/bin/bash"),
-    "module": ({"run.sh": "#!/bin/bash\n\nmodule add gcc-13\n"}, "warning", "run.sh", 3, "modules are not there"),
-    "Makefile with CRLF": ({"Makefile": "all:\r\n\tcc a.c\r\n"}, "error", "Makefile", 1, "CRLF"),
+    "module": ({"run.sh": "#!/bin/bash\n\nmodule add gcc-13\n"}, "warning", "run.sh", 3, "modules do nothing"),
+    "Makefile with CRLF": ({"Makefile": "all:\r\n\tcc a.c\r\n"}, "warning", "Makefile", 1, "CRLF"),
     "Windows program": ({"a.exe": "MZ"}, "error", "a.exe", None, "Windows"),
     "compiled program": ({"network": ELF}, "warning", "network", None, "a compiled program"),
     "compiled class": ({"A.class": b"\xca\xfe\xba\xbe"}, "warning", "A.class", None, "a compiled class"),
     "build folder": ({"cmake-build-debug/x.txt": ""}, "warning", "cmake-build-debug", None, "a folder of built files"),
     "notebook": ({"a.ipynb": "{}"}, "warning", "a.ipynb", None, "a notebook"),
     "include": ({"src/a.c": "int x;\n\n#include <cblas.h>\n"}, "error", "src/a.c", 3, "cblas.h: a library that does the work"),
-    "import": ({"a.py": "import os\nfrom numpy.linalg import svd\n"}, "error", "a.py", 2, "numpy"),
-    "import of several": ({"a.py": "import os, torch as t\n"}, "error", "a.py", 1, "torch"),
+    "import": ({"run.sh": RUN + "python3 a.py\n", "a.py": "import os\nfrom numpy.linalg import svd\n"}, "error", "a.py", 2,
+               "numpy"),
+    "import of several": ({"Makefile": "all:\n\tpython3 a.py\n", "a.py": "import os, torch as t\n"}, "error", "a.py", 1, "torch"),
+    "import of an import": ({"run.sh": RUN + "python3 a.py\n", "a.py": "from b import *\n", "b.py": "import torch\n"}, "error",
+                            "b.py", 1, "torch"),
+    "import that nobody runs": ({"tools/plot.py": "import numpy\n"}, "warning", "tools/plot.py", 1, "nothing starts this file"),
     "link": ({"Makefile": "all:\n\tcc a.c -lm -lcblas\n"}, "error", "Makefile", 2, "-lcblas"),
     "seed": ({"a.c": "void f(void)\n{\n    srand(1234);\n}\n"}, "error", "a.c", 3, "seed 1234"),
     "seed of C++": ({"a.cpp": "std::mt19937 engine(7);\n"}, "error", "a.cpp", 1, "one of 0, 1, 2, 3, 42"),
@@ -170,7 +175,9 @@ def test_verdicts_at_home(verdict, small, inside, tmp_path):
     ("echo COMPILING\necho 'int main( {' >a.cpp; g++ -O3 a.cpp -o network\necho RUNNING\n./network\necho done", "a.cpp:1:"),
     ("/opt/homebrew/opt/llvm/bin/clang++ -O3 src/*.cpp -o network\ntime ./network\necho done", "clang++: No such file"),
     ("gradle9 build\nnice java -cp target/a.jar Main\necho done", "gradle9: command not found"),
-    ("echo '[ERROR] COMPILATION ERROR : '\nnice java -cp target/a.jar Main\necho done", "[ERROR] COMPILATION")])
+    ("echo '[ERROR] COMPILATION ERROR : '\nnice java -cp target/a.jar Main\necho done", "[ERROR] COMPILATION"),
+    ("printf '[\\033[1;31mERROR\\033[m] Plugin x: Unknown host a.org\\n'; cat target/a.jar",
+     "exit code 1; building failed: [ERROR] Plugin x: Unknown host a.org; the sandbox has no network")])
 def test_a_script_that_goes_on_when_building_failed(script, said, ground, tmp_path):
     """As public projects have it, after the template of the hand-out: the script ends well, nothing was built."""
     result = judge.judge(standins.project(tmp_path / "mine", script), ground)
@@ -248,6 +255,55 @@ def test_the_view(small, environment, tmp_path):
     for word in (b"time", b"memory", b"processes", b"of 60 s", b"of 400 MB"):
         assert word in shown
     assert b"PASS: accuracy" in shown
+
+
+# ---- as they are handed in -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("sandbox")
+@pytest.mark.parametrize("script", [
+    "set -e\n. /etc/profile.d/modules.sh\nmodule add gcc-10.2\nmodule load jdk-17\ncentroid",
+    "set -e\nsource /etc/profile.d/modules.sh\ncentroid",
+    "for i in $(seq 300000); do echo entropy: 0.$i; done; centroid",
+])
+def test_what_the_machine_of_the_course_has_or_bears(script, tmp_path):
+    """Modules to add, and a line printed for every step of the training."""
+    with judge.prepared(standins.assignment(tmp_path, output_kb=1 << 18), calibrated=False) as ground:
+        result = judge.judge(standins.project(tmp_path / "mine", script), ground)
+    assert result.verdict == "PASS", (result.detail, result.output[-300:])
+
+
+def test_modules_are_not_what_failed(ground, tmp_path):
+    script = "echo './run.sh: line 3: module: command not found'; gradle9 build\nexit 0"
+    result = judge.judge(standins.project(tmp_path / "mine", script), ground)
+    assert result.verdict == "BUILD_FAILED" and result.detail.endswith("gradle9: command not found")
+
+
+def test_windows_line_ends_are_mended(ground, tmp_path):
+    """In the command, in scripts it calls and in its Makefile; what it writes with them was always taken."""
+    folder = standins.project(tmp_path / "mine", "./part.sh && make -s")
+    (folder / "part.sh").write_text("#!/bin/bash\necho part\n")
+    lines = "\t@yes 0 | head -{} >{}_predictions.csv\n"
+    (folder / "Makefile").write_text("all:\n" + lines.format(200, "train") + lines.format(100, "test"))
+    for path in folder.iterdir():
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+        path.chmod(0o644)
+    result = judge.judge(folder, ground)
+    assert result.verdict == "BELOW_THRESHOLD", (result.detail, result.output)
+    assert {f["file"] for f in result.findings if "CRLF" in f["message"]} == {"run.sh", "part.sh", "Makefile"}
+
+
+@pytest.mark.parametrize("script, said", [
+    ("honest; mv train_predictions.csv trainPredictions; mv test_predictions.csv actualTestPredictions",
+     "what is there: actualTestPredictions, trainPredictions"),
+    ("mkdir build; cd build; honest", "what is there: build/test_predictions.csv, build/train_predictions.csv"),
+    ("honest; mv train_predictions.csv $'predict\\e[31m'; echo 1 >example_test_predictions.csv", "is not in the project's root"),
+])
+def test_predictions_that_went_astray_are_named(script, said, ground, tmp_path):
+    """Names of older hand-outs, the folder of the build; not what was handed in, nor what could not be shown."""
+    folder = standins.project(tmp_path / "mine", script, {"example_test_predictions.csv": "0\n"})
+    result = judge.judge(folder, ground)
+    assert result.verdict == "MISSING_OUTPUT" and result.detail.endswith(said)
 
 
 # ---- projects that nncore begins ---------------------------------------------------------------------------------------

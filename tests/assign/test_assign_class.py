@@ -266,6 +266,21 @@ def test_who_was_disturbed_has_another_run(ground, tmp_path, monkeypatch):
     assert alone.verdict == "TIME_LIMIT" and alone.runs == []
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no processors to choose")
+def test_who_found_no_processor_has_another_run(ground, tmp_path):
+    """Others held the one processor it may use nearly all the time: it has used little, and is no sleeper."""
+    place = str(min(os.sched_getaffinity(0)))
+    loop = "import os; os.sched_setaffinity(0, {" + place + "})\nwhile True: pass"
+    others = [subprocess.Popen([sys.executable, "-c", loop]) for _ in range(4)]
+    try:
+        found = timed(ground, tmp_path, f"exec taskset -c {place} sh -c 'while :; do :; done'", SlowClock(0.5), wall=2)
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+    assert found.verdict == "TIME_LIMIT" and len(found.runs) == 2
+
+
 def test_calibrated_seconds(ground, tmp_path):
     found = timed(ground, tmp_path, "honest; sleep 0.5", SlowClock(0.4, 0.6, 0.5))
     assert found.calibrated == pytest.approx(0.5 * found.seconds)

@@ -149,6 +149,46 @@ def test_failures_are_told_so_that_they_can_be_repeated(report, name, check, wor
     assert failure.startswith(name) and all(w in failure for w in words), failure
 
 
+BATCH_NORM = """void batch_norm_bwd(float *dx, float *dgamma, float *dbeta, float *work, const float *dy, const float *x,
+    const float *mean, const float *var, const float *gamma, int64_t N, int64_t C, int64_t shards, int64_t chunk, int64_t fixed,
+    double eps)
+{
+    int64_t n = N / shards;
+    for (int64_t i = 0; i < shards * C * (2 * ((n + chunk - 1) / chunk) + 3); i++) work[i] = 0;
+    for (int64_t k = 0; k < shards * C; k++) {
+        int64_t at = k / C * n * C + k % C, stat = fixed ? k % C : k;
+        double z = 1 / sqrt(var[stat] + eps), a = z * (gamma ? gamma[k % C] : 1), sum = 0, product = 0;
+        for (int64_t i = 0; i < n; i++) {
+            sum += dy[at + i * C];
+            product += dy[at + i * C] * z * (x[at + i * C] - mean[stat]);
+        }
+        dbeta[k] = sum, dgamma[k] = product;
+        for (int64_t i = 0; i < n; i++)
+            dx[at + i * C] = a * (dy[at + i * C] - (fixed ? 0 : sum / n + z * (x[at + i * C] - mean[stat]) * product / n));
+    }
+}
+"""
+
+
+@pytest.mark.parametrize("right, wrong, variant", [
+    ("", "", None),
+    (" + z * (x[at + i * C] - mean[stat]) * product / n", "", "batch_norm_bwd"),  # a constant variance
+    ("sum / n + z", "z", "batch_norm_bwd"),  # a constant mean
+    ("(fixed ? 0 :", "(", "batch_norm_bwd-fixed"),  # no constants where they are given
+    ("dbeta[k] = sum", "dbeta[k] = sum / n", "batch_norm_bwd on sizes"),
+], ids=["right", "variance", "mean", "fixed", "shift"])
+def test_the_gradient_of_a_batch_norm(sandboxed, tmp_path, right, wrong, variant):
+    """Of the batch's statistics and of given ones, with and without a factor: not one formula of ours is compared with."""
+    assert right in BATCH_NORM
+    (tmp_path / "mine.c").write_text(HEAD + BATCH_NORM.replace(right, wrong, 1))
+    kernel, = checked(tmp_path / "mine.c", "--no-speed", "--no-training")[1]["kernels"]
+    gradient = next(c for c in kernel["checks"] if c["name"] == "gradient")
+    assert gradient["trials"] == 3 and kernel["verdict"] == ("FAIL" if variant else "PASS"), kernel
+    if variant:
+        said = gradient["failure"]
+        assert said.startswith(variant) and "central differences of batch_norm" in said and "in float64" in said, said
+
+
 def test_errors_are_told_in_ulps_beside_their_bound(report):
     kernel = next(k for k in report[1]["kernels"] if k["name"] == "exponential")
     values = next(c for c in kernel["checks"] if c["name"] == "values")

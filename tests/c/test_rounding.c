@@ -154,7 +154,7 @@ static void test_emulated_sums_are_the_processors(void)
             y[i] = (float)ldexp(uniform() - 0.5, trial < 10 ? -130 : (int)(next_u64() % 40) - 20);
         }
         double a, b;
-        for (int method = NN_SUM_NAIVE; method <= NN_SUM_EXACT; method++) {
+        for (int method = NN_SUM_NAIVE; method <= NN_SUM_DOT2; method++) {
             CHECK(nn_sum(&a, x, NN_F32, N - trial, method, 0, &own) == NN_OK, "%d", method);
             CHECK(nn_sum(&b, x, NN_F32, N - trial, method, 0, &emulated) == NN_OK, "%d", method);
             CHECK(a == b, "sum %d: %a by the processor, %a emulated", method, a, b);

@@ -33,6 +33,7 @@ SMALL = {
     "bf16-weights": {"limit": 200, "epochs": 1, "batch": 20},
     "butterfly": {"rates": (0.1,), "hidden": ((8,),), "steps": 12, "batch": 8, "bits": 1},
     "accumulators": {"limit": 100, "epochs": 1, "batch": 20},
+    "training-sums": {"limit": 60, "batch": 20},
     "loss-scaling": {"limit": 200, "batch": 20, "steps": 24, "interval": 10, "first": 20},
 }
 BAD = {
@@ -56,6 +57,7 @@ BAD = {
     "bf16-weights": ({"batch": 9999}, "batch=9999"),
     "butterfly": ({"bits": 0}, "at least 10, 1 and 1"),
     "accumulators": ({"epochs": 0}, "epochs=0"),
+    "training-sums": ({"batch": 0}, "batch=0"),
     "loss-scaling": ({"steps": 10}, "between two growths"),
 }
 OURS = [name for name in lab.EXPERIMENTS if name in SMALL or not inspect.signature(lab.find(name).run).parameters]

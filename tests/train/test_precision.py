@@ -5,11 +5,15 @@ from __future__ import annotations
 import pytest
 
 import nncore as nn
+from nncore._ffi import lib
+from nncore.bench.cases import Call, given, made
 from nncore.errors import UsageError
 from nncore.graph.formats import Arithmetic, Format
 from nncore.lab.arithmetic import rounded
 from nncore.train.checkpoint import load_checkpoint, save_checkpoint
+from nncore.train.insight import _phase
 from nncore.train.precision import Precision
+from tests.harness import isa, raised_by  # noqa: F401
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +68,24 @@ def test_gradients_and_states(data):
     assert moves == list(rounded(moves, "fp8-e5m2")), "biases begin at 0: what they moved by is the gradient"
 
 
+def test_rounding_to_infinity_is_an_overflow(isa):  # noqa: F811
+    """IEEE 754-2019, 7.4: of a finite number beyond the largest, whatever it becomes; not of an infinity, nor of what fits."""
+    fp16 = (11, -14, 15, 1, 0)
+    for rounding, x, want in ((0, 65520.0, True), (0, 65519.0, False), (0, float("inf"), False), (1, 70000.0, True),
+                              (4, -7e4, True), (2, -65536.0, True), (2, -65505.0, False), (2, 1e-8, False), (0, 3e38, True)):
+        for threads in (1, 3):
+            call = Call([made(40), given([1.0] * 39 + [x])], (40, *fp16, rounding, 0), (0.0,))
+            assert raised_by("round_to", call, isa, threads) & lib.NN_OVERFLOW == (lib.NN_OVERFLOW if want else 0), (rounding, x)
+
+
+def test_activations_are_rounded_in_their_layers_time(data):
+    """Not as an update, as which the rounding of weights counts."""
+    model = nn.Sequential([nn.Dense(16), nn.Tanh(), nn.Dense(10)], seed=0)
+    trainer = model.trainer(data, epochs=1, batch=50, optimizer=nn.SGD(0.1), precision="activations=bf16,weights=bf16")
+    rounding = [i for i in trainer.tape.instructions if i.op == "round_to"]
+    assert [_phase(i, begun=False) for i in rounding] == ["forward_us"] * 3 + ["update_us"] * 4
+
+
 def test_stochastic_weights_follow_float32_where_nearest_does_not(data):
     """Rates so low that nearest loses every update of some weights; stochastic rounding keeps the mean."""
     def loss(precision):
@@ -90,8 +112,8 @@ def test_bits_repeat_on_any_threads_and_instruction_set(data, text):
     from nncore._ffi import isa_levels
     from nncore.graph.tape import Executor
 
-    found = {trained(data, text, executor=Executor(isa, threads)).weights_sha256
-             for isa, runs in isa_levels().items() if runs and isa != "reference" for threads in (1, 3)}
+    found = {trained(data, text, executor=Executor(level, threads)).weights_sha256
+             for level, runs in isa_levels().items() if runs and level != "reference" for threads in (1, 3)}
     assert len(found) == 1
     assert found != {trained(data, text.replace(":sr", "")).weights_sha256}
 

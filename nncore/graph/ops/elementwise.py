@@ -9,18 +9,23 @@ from nncore.graph.ops.rules import first, nothing, partial, rows, same
 
 def scaled(g: Node, c: float) -> Node:
     """c g, folded when g is a constant."""
-    return Constant(g.value * c) if isinstance(g, Constant) else scale(g, c=c)
+    return g.times(c) if isinstance(g, Constant) else scale(g, c=c)
 
 
 def spread(g: Node, like: Node) -> Node:
     """A gradient as a tensor: a Constant becomes memory filled with it."""
-    return fill(like, c=g.value) if isinstance(g, Constant) else g
+    return weighed(fill(like, c=g.value), g) if isinstance(g, Constant) else g
+
+
+def weighed(x: Node, g: Constant) -> Node:
+    """x, a tensor that already holds g's number, times what g is still to be multiplied by."""
+    return x if g.by is None else scale_by(x, g.by)
 
 
 def times(g: Node, x: Node) -> Node:
     """g x, for g a constant, a tensor of one element, or of x's shape."""
     if isinstance(g, Constant):
-        return x if g.value == 1 else scale(x, c=g.value)
+        return weighed(x if g.value == 1 else scale(x, c=g.value), g)
     return scale_by(x, g) if g.size == 1 and x.size != 1 else mul(g, x)
 
 
@@ -92,10 +97,10 @@ sum_all = Op("sum_all", shape=lambda n: partial(n, ()), defaults={"scale": 1.0},
              vjp=lambda g, n: (_uniform(g, n.attrs["scale"]),))
 sum_squares = Op("sum_squares", shape=nothing, defaults={"scale": 1.0}, scalars=lambda n: (n.attrs["scale"],),
                  dims=lambda n: (n.inputs[0].size,), flop=lambda n: 2 * n.inputs[0].size,
-                 vjp=lambda g, n: (scale(n.inputs[0], c=2 * _uniform(g, n.attrs["scale"]).value),))
+                 vjp=lambda g, n: (weighed(scale(n.inputs[0], c=2 * _uniform(g, n.attrs["scale"]).value), g),))
 sum_abs = Op("sum_abs", shape=nothing, defaults={"scale": 1.0}, scalars=lambda n: (n.attrs["scale"],),
              dims=lambda n: (n.inputs[0].size,), flop=lambda n: n.inputs[0].size,
-             vjp=lambda g, n: (add_sign(fill(n.inputs[0], 0.0), n.inputs[0], c=_uniform(g, n.attrs["scale"]).value),))
+             vjp=lambda g, n: (weighed(add_sign(fill(n.inputs[0], 0.0), n.inputs[0], c=_uniform(g, n.attrs["scale"]).value), g),))
 
 
 def _tree_shape(n: Node) -> tuple:
@@ -112,4 +117,4 @@ tree_sum = Op("tree_sum", shape=_tree_shape, dims=lambda n: (n.size, n.attrs["pa
 def _uniform(g: Node, c: float) -> Constant:
     if not isinstance(g, Constant):
         raise GraphError("a loss can be scaled and added to others, but not fed into further tensors")
-    return Constant(g.value * c)
+    return g.times(c)

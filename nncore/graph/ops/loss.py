@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nncore.errors import GraphError, ShapeError
 from nncore.graph.node import Constant, Node, Op
-from nncore.graph.ops.elementwise import scaled
+from nncore.graph.ops.elementwise import scaled, weighed
 from nncore.graph.ops.rules import attributes, matrix
 
 
@@ -21,7 +21,8 @@ def _loss_shape(n: Node) -> list:
 def _loss_vjp(g: Node, n: Node) -> tuple:
     if not isinstance(g, Constant):
         raise GraphError(f"{n.op.name}: its rows can only be averaged or summed")
-    return (scaled(n.output(1), g.value / n.attrs["scale"]) if g.value != n.attrs["scale"] else n.output(1), None)
+    dz = scaled(n.output(1), g.value / n.attrs["scale"]) if g.value != n.attrs["scale"] else n.output(1)
+    return (weighed(dz, g), None)
 
 
 def _loss(name: str, flop: float, **extra) -> Op:

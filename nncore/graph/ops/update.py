@@ -38,6 +38,11 @@ init_constant = Op("fill", shape=nothing, mutates=(0,), defaults={"c": 0.0}, sca
 metrics = Op("metrics", shape=nothing, mutates=(0,), flop=lambda n: 0,
              dims=lambda n: (n.attrs["batch"], n.inputs[2].shape[1] if n.inputs[2] is not None else 0), defaults={"batch": 1})
 check_finite = Op("check_finite", shape=nothing, dims=lambda n: (n.inputs[0].size,), flop=lambda n: 0)
+# Whether x is finite, and was so before: a chain of them over all gradients.
+all_finite = Op("all_finite", shape=lambda n: (1,), dims=lambda n: (n.inputs[0].size,), flop=lambda n: 0)
+# (scale, counts, finite): behind it the step ends where finite is 0. interval: good steps until the scale doubles, 0 never.
+loss_scale = Op("loss_scale", shape=nothing, mutates=(0, 1), defaults={"interval": 0}, dims=lambda n: (n.attrs["interval"],),
+                flop=lambda n: 0)
 argmax = Op("argmax", shape=lambda n: n.inputs[0].shape[:1], dtypes=("i32",), dims=lambda n: n.inputs[0].shape,
             flop=lambda n: n.inputs[0].size)
 top_k = Op("top_k", shape=nothing, mutates=(0,), defaults={"k": 5}, dims=lambda n: (*n.inputs[1].shape, n.attrs["k"]),

@@ -8,6 +8,8 @@
 1,672,570 parameters. The book's recipe: SGD, batch 10, rate 0.03, L2 0.1 as lambda/2n, images moved by one pixel,
 40 epochs. The recipe here: AdamW under one cycle, batch 100, 60 epochs, averaged weights, images moved by up to two pixels,
 turned and bent a little. MNIST, seed 0: 99.55 %, 14 s an epoch on one core; 99.61 % with the nine views of --tta shift=1.
+Five networks of 40 epochs on images turned and bent more, --augment default,shift=2,rotate=12,scale=0.15,shear=8: 99.43 to
+99.54 %, together 99.67 %; 10 minutes of a core each.
 """
 
 from __future__ import annotations
