@@ -100,6 +100,15 @@ typedef struct nn_bf16_set {
     nn_range_fn *conv_fwd, *conv_bwd_data; /* over images */
     nn_range_fn *conv_bwd_weight;          /* over units: conv_shape.h */
 } nn_bf16_set;
+/* The loops of instruments.c over n values; look_widen and look_sizes: y = x, y = |x| (ops/instruments_kernel.h). */
+typedef struct nn_look_set {
+    void (*describe)(nn_statistics *s, const float *x, int64_t n, double low, double high);
+    void (*update)(nn_update *u, const float *before, const float *after, const float *g, int64_t n);
+    void (*twin)(nn_errors *e, const float *y, const double *truth, int64_t n);
+    void (*terms)(nn_errors *e, const double *sum, const float *sizes, int64_t n);
+    void (*widen)(double *y, const float *x, int64_t n);
+    void (*sizes)(float *y, const float *x, int64_t n);
+} nn_look_set;
 typedef double nn_probe_fn(int32_t what, void *out, const void *data, int64_t nbytes, int64_t repeats);
 
 enum { NN_NORMALS = 64 };
@@ -119,6 +128,7 @@ typedef struct nn_kernel_set {
     double (*pow)(double, double);
     void (*uniforms)(double *out, uint64_t seed, uint32_t stream, uint64_t index, uint32_t block); /* NN_NORMALS: mix.c */
     void (*normals)(double *out, double deviation, uint64_t seed, uint32_t stream, uint64_t index, uint32_t block);
+    nn_look_set look;                    /* empty in the f64 sets */
 } nn_kernel_set;
 
 struct nn_kernels {
@@ -176,6 +186,29 @@ int64_t nn_raised_stride(int64_t instructions);
 void nn_count_events(nn_run *run, nn_fault *fault, int32_t ranks, int64_t total, int64_t base, int64_t first, int64_t n);
 /* Bytes of an element of a tape's buffer. */
 int64_t nn_dtype_nbytes(const nn_tape *tape, int32_t dtype);
+/* An instruction as it is run: its arguments resolved. */
+typedef struct nn_bound {
+    void *arg[NN_MAX_ARGS];
+    int64_t nbytes[NN_MAX_ARGS];
+    nn_call call;
+} nn_bound;
+/* instruction.c: pointers of an instruction's arguments, and how many bytes stand behind each. */
+void nn_resolve(const nn_tape *tape, const nn_instr *in, const nn_run *run, void **arg, int64_t *nbytes);
+/* instruction.c: run one instruction on this rank, and tell in b what was run. Barriers around it are the caller's. */
+void nn_run_instruction(nn_bound *b, const nn_kernels *kernels, const nn_team *team, const nn_tape *tape, const nn_run *run,
+                        nn_fault *fault, int64_t index);
+/* watch.c: a run under instruments, shared by all ranks; what is done before an instruction and behind it. */
+typedef struct nn_watching {
+    const nn_kernels *kernels;
+    const nn_tape *tape;
+    const nn_run *run;
+    nn_fault *fault;
+    nn_run whole, local, terms;
+    nn_fault other; /* of the shadow: not told, the run's own checks speak for both */
+} nn_watching;
+void nn_watch_begin(nn_watching *w, const nn_kernels *kernels, const nn_tape *tape, const nn_run *run, nn_fault *fault);
+void nn_watch_before(nn_watching *w, const nn_team *team, int64_t index);
+void nn_watch_behind(nn_watching *w, const nn_team *team, int64_t index);
 /* share.c: fence[i] = whether a team of `size` must meet before instruction i of a step. */
 void nn_find_fences(const nn_kernel_set *set, const nn_tape *tape, const nn_run *run, int32_t size, uint8_t *fence);
 /* Record a fault; the first one wins. The executor sees it at the next barrier. */

@@ -266,6 +266,75 @@ typedef struct nn_event {
     int64_t first[NN_KINDS]; /* the first of them, if there is one */
 } nn_event;
 
+/* ---- a step under instruments (watch.c), in nn_run.watch ------------------------------------------------------- */
+
+typedef struct nn_statistics {
+    int64_t n, nans, infinities, zeros, subnormals;
+    int64_t saturated;     /* elements outside the open interval (low, high) */
+    double smallest;       /* of |x| among the finite x that are not 0; 0 if there is none */
+    double largest;        /* of |x| among the finite x */
+    double sum_squares;    /* of the finite x */
+    int64_t exponent[256]; /* elements by biased exponent: 0 zeros and subnormals, 127 is [1, 2), 255 NaN and infinity */
+} nn_statistics;
+
+typedef struct nn_update {
+    int64_t n;
+    int64_t asked; /* elements whose gradient is not 0, */
+    int64_t lost;  /*   and those of them that did not move */
+    double moved;  /* sum of (after - before)^2 */
+    double kept;   /* sum of before^2 */
+} nn_update;
+
+typedef struct nn_errors {
+    int64_t n;
+    int64_t index; /* of the worst, -1 if there is none */
+    double worst, sum;
+} nn_errors;
+
+/* One value of a step: a real buffer of the arena that an instruction has written. */
+typedef struct nn_look {
+    int32_t instr, buffer;
+    double low, high;                 /* bounds of `saturated` */
+    int64_t columns;                  /* of a value whose columns that are 0 in all rows are counted; 0 asks for none */
+    int64_t dead;
+    nn_statistics seen;
+    nn_errors made, error, cancelled; /* with a shadow; the last one of sums only */
+} nn_look;
+
+/* One update of weights. What it did is seen behind instruction `behind`: weights in another format are rounded later. */
+typedef struct nn_change {
+    int32_t instr, behind;
+    int32_t weights, gradient; /* buffers of as many values */
+    float *before, *slope;     /* scratch for a copy of both */
+    nn_update seen;
+} nn_change;
+
+/* An instruction: its values are `looks` from `first` on. The bits of given and sized tell which arguments a shadow's `local`
+ * and `terms` take from float before it: operands that they have not, or no longer. */
+typedef struct nn_watched {
+    int32_t first, looks;
+    int32_t given, sized;
+    int32_t is_sum, is_fused; /* a sum of terms; one with an activation behind it */
+} nn_watched;
+
+/* A step again in double, instruction by instruction: `whole` from what the step began with, `local` from the operands that
+ * each instruction had in float; for a sum also the sum of its terms' sizes in float, in `terms`. Tapes of as many
+ * instructions and buffers as the one watched: `twin` in double; of its sums without their activations, and of these alone, in
+ * place; and in float the instructions that sum sizes. Memory of the twin's nbytes, and of the watched tape's. */
+typedef struct nn_shadow {
+    const nn_tape *twin, *sums, *activations, *sizes;
+    void *whole[3], *local[3], *terms[3];
+} nn_shadow;
+
+/* What a run of one step is to see and what it saw; the caller owns all memory. Flags are not of it: nn_run.events. */
+typedef struct nn_watch {
+    const nn_watched *instrs;
+    nn_look *looks; /* in the order of their instructions */
+    int64_t n_changes;
+    nn_change *changes;
+    const nn_shadow *shadow; /* or NULL */
+} nn_watch;
+
 /* Everything a run needs and changes; the caller owns all memory. step, epoch and cursor are the position in the
  * training, advanced after each step: they, PARAM and STATE are the whole state that a checkpoint has to keep. */
 typedef struct nn_run {
@@ -294,6 +363,7 @@ typedef struct nn_run {
     int32_t fatal;                       /*   and those of them that end the run: NN_ERR_FLAGGED at the end of the step, names
                                               the lowest instruction, value its kinds. The step's updates are done, the
                                               position stays before it */
+    const nn_watch *watch;               /* what a run of one step, or of a part of it, looks at; or NULL */
 } nn_run;
 
 typedef struct nn_fault {
@@ -456,42 +526,16 @@ int32_t nn_glyphs(uint8_t *images, uint8_t *labels, uint64_t seed, int32_t split
 
 /* ---- instruments (instruments.c): figures of values that a tape has made. Never fail; no aliasing -------------- */
 
-typedef struct nn_statistics {
-    int64_t n, nans, infinities, zeros, subnormals;
-    int64_t saturated;     /* elements outside the open interval (low, high) */
-    double smallest;       /* of |x| among the finite x that are not 0; 0 if there is none */
-    double largest;        /* of |x| among the finite x */
-    double sum_squares;    /* of the finite x */
-    int64_t exponent[256]; /* elements by biased exponent: 0 zeros and subnormals, 127 is [1, 2), 255 NaN and infinity */
-} nn_statistics;
-
-typedef struct nn_update {
-    int64_t n;
-    int64_t asked; /* elements whose gradient is not 0, */
-    int64_t lost;  /*   and those of them that did not move */
-    double moved;  /* sum of (after - before)^2 */
-    double kept;   /* sum of before^2 */
-} nn_update;
-
-typedef struct nn_errors {
-    int64_t n;
-    int64_t index; /* of the worst, -1 if there is none */
-    double worst, sum;
-} nn_errors;
-
-/* Figures of the values x (n). No aliasing. */
+/* Figures of the values x (n). */
 void nn_describe(nn_statistics *s, const float *x, int64_t n, double low, double high);
-/* Columns of y (rows, columns) that are 0 in every row. alive: scratch of `columns`. No
- * aliasing. */
-int64_t nn_count_dead(uint8_t *alive, const float *y, int64_t rows, int64_t columns);
+/* Columns of y (rows, columns) that are 0 in every row. */
+int64_t nn_count_dead(const float *y, int64_t rows, int64_t columns);
 /* What an update with gradient g (n) did to weights. */
 void nn_compare_update(nn_update *u, const float *before, const float *after, const float *g, int64_t n);
 /* Errors of y (n) in ulps of float at the truth; infinite where one is finite and the other not. */
 void nn_compare_twin(nn_errors *e, const float *y, const double *truth, int64_t n);
 /* Bits that cancelled in sums (n), given the sums of their terms' sizes: at most the 24 of a float. */
-void nn_compare_terms(nn_errors *e, const double *sum, const double *sizes, int64_t n);
-/* y = x (n), or |x| if sizes. No aliasing. */
-void nn_widen(double *y, const float *x, int64_t n, int32_t sizes);
+void nn_compare_terms(nn_errors *e, const double *sum, const float *sizes, int64_t n);
 
 /* ---- Monte Carlo arithmetic (monte_carlo.c): the same computation with other rounding errors, several times ---- */
 

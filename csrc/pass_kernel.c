@@ -11,6 +11,9 @@
 #define NN_PASS_KERNEL
 #include "ops/all.h"
 #undef NN_PASS_KERNEL
+#if !NN_REAL_IS_DOUBLE
+#include "ops/instruments_kernel.h"
+#endif
 
 #if NN_REAL_IS_DOUBLE
 /* Lane 0 of the vector functions: drivers get the same bits on every ISA. */
@@ -40,6 +43,7 @@ const nn_kernel_set NN_SET = {
     .gemm = gemm_block,
 #if !NN_REAL_IS_DOUBLE
     .emulated = acc_product,
+    .look = {look_describe, look_update, look_twin, look_terms, look_widen, look_sizes},
     .bf16 = {bf16_gemm, conv_bf16_fwd, conv_bf16_bwd_data, conv_bf16_bwd_weight},
 #endif
     .mr = MR,

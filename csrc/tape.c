@@ -18,6 +18,7 @@ typedef struct execution {
     const uint8_t *fence;
     int64_t total; /* instructions of all segments */
     nn_pace *pace;
+    nn_watching *watching; /* or NULL */
 } execution;
 
 typedef struct step_context {
@@ -52,23 +53,6 @@ void nn_drive_range(const nn_call *c, int32_t op, int64_t n, int64_t grain)
     nn_team_split(c->team, n, grain, &begin, &end);
     if (begin < end)
         c->set->range[op](c, begin, end);
-}
-
-/* Pointers of an instruction's arguments, and how many bytes stand behind each. */
-static void resolve(const nn_tape *tape, const nn_instr *in, const nn_run *run, void **arg, int64_t *nbytes)
-{
-    for (int32_t i = 0; i < in->n_args; i++) {
-        if (in->arg[i] < 0)
-            continue;
-        const nn_buffer *b = &tape->buffers[in->arg[i]];
-        if (b->region == NN_EXTERNAL) {
-            arg[i] = run->external[b->offset];
-            nbytes[i] = run->external_nbytes[b->offset];
-        } else {
-            arg[i] = (char *)run->base[b->region] + b->offset;
-            nbytes[i] = b->count * nn_dtype_nbytes(tape, b->dtype);
-        }
-    }
 }
 
 static int64_t first_nonfinite(const void *p, int32_t real, int64_t n)
@@ -124,29 +108,19 @@ static void note_events(const execution *e, const nn_call *c, const nn_tape *tap
     e->run->raised[c->team->rank * nn_raised_stride(e->total) + base + c->instr] = (uint8_t)kinds;
 }
 
-/* One instruction on this rank; `base` instructions stand in the segments before. */
+/* One instruction on this rank, and what watches it; `base` instructions stand in the segments before. */
 static void execute(const execution *e, const nn_team *team, const nn_tape *tape, int64_t base, int64_t index)
 {
-    const nn_instr *in = &tape->instrs[index];
-    void *arg[NN_MAX_ARGS] = {NULL};
-    int64_t nbytes[NN_MAX_ARGS] = {0};
-    resolve(tape, in, e->run, arg, nbytes);
-    int32_t is_double = tape->real == NN_F64;
-    nn_call c = {arg, nbytes, in->dim, in->scalar, team, is_double ? e->kernels->f64 : e->kernels->f32,
-                 e->kernels->f64, e->kernels->bf16, e->run, e->fault, is_double, 0, (int32_t)index};
-    nn_op_fn *const *reference = e->kernels->reference[is_double];
-    if (!is_double && nn_is_emulated(in)) {
-        nn_emulate(&c, in->op, reference != NULL);
-    } else if (reference && reference[in->op]) {
-        if (team->rank == 0)
-            reference[in->op](&c);
-    } else {
-        nn_drivers[in->op](&c);
-    }
+    nn_bound b;
+    if (e->watching)
+        nn_watch_before(e->watching, team, index);
+    nn_run_instruction(&b, e->kernels, team, tape, e->run, e->fault, index);
     if (e->run->events)
-        note_events(e, &c, tape, base);
+        note_events(e, &b.call, tape, base);
     if (e->run->flags & NN_RUN_CHECK && nn_team_barrier(team, &e->fault->code) == NN_OK)
-        check_arguments(&c, tape, in);
+        check_arguments(&b.call, tape, &tape->instrs[index]);
+    if (e->watching)
+        nn_watch_behind(e->watching, team, index);
 }
 
 /* The last to arrive at the end of a step moves the position, which the next step reads. */
@@ -194,7 +168,7 @@ static int is_ended(const execution *e, const nn_team *team, const nn_tape *tape
 {
     void *arg[NN_MAX_ARGS] = {NULL};
     int64_t nbytes[NN_MAX_ARGS] = {0};
-    resolve(tape, &tape->instrs[end], e->run, arg, nbytes);
+    nn_resolve(tape, &tape->instrs[end], e->run, arg, nbytes);
     if (!((const int64_t *)arg[1])[2])
         return 0;
     if (e->run->events)
@@ -240,7 +214,7 @@ static const uint8_t *find_fences(const execution *e)
     int64_t count = 0;
     for (int64_t s = 0; s < e->n_segments; s++)
         count += e->segments[s].tape->n_instrs;
-    if (e->run->threads == 1 || e->run->flags & NN_RUN_CHECK || e->kernels->reference[0] || count > NN_FENCE_NBYTES)
+    if (e->run->threads == 1 || e->run->flags & NN_RUN_CHECK || e->watching || e->kernels->reference[0] || count > NN_FENCE_NBYTES)
         return NULL;
     uint8_t *fence = (uint8_t *)e->run->scratch + NN_SHARED_NBYTES, *at = fence;
     for (int64_t s = 0; s < e->n_segments; s++) {
@@ -382,14 +356,19 @@ int32_t nn_tape_run(const nn_kernels *kernels, const nn_segment *segments, int64
             return fault->code;
         }
     nn_pace pace = {.begin = nn_nanoseconds()};
-    execution e = {kernels, segments, n_segments, run, fault, NULL, 0, &pace};
+    nn_watching watching;
+    execution e = {kernels, segments, n_segments, run, fault, NULL, 0, &pace, run->watch ? &watching : NULL};
     for (int64_t s = 0; s < n_segments; s++)
         e.total += segments[s].tape->n_instrs;
+    if (run->watch && (n_segments != 1 || segments->steps != 1 || segments->tape->real != NN_F32))
+        return refuse(fault, NN_ERR_ARGUMENT, -1, -1);
     if (run->events && (!run->raised || run->raised_nbytes < nn_raised_nbytes(e.total, run->threads)))
         return refuse(fault, NN_ERR_NOMEM, -1, -1);
     if (run->events)
         memset(run->raised, 0, (size_t)nn_raised_nbytes(e.total, run->threads));
     nn_shuffle_keys(run->shuffle_key, run->seed, run->epoch);
+    if (run->watch)
+        nn_watch_begin(&watching, kernels, segments->tape, run, fault);
     e.fence = find_fences(&e);
     nn_team_run(run->threads, run->scratch, run_rank, &e);
     return fault->code;

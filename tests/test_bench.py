@@ -7,9 +7,10 @@ from math import isfinite
 
 import pytest
 
-from nncore.bench import kernels
+from nncore.bench import instruments, kernels
 from nncore.bench.cases import collect
 from nncore.bench.limits import Probe
+from nncore.bench.stats import Interval
 from nncore.cli import run
 from tests.harness import lib, op_names
 
@@ -49,6 +50,29 @@ def test_limits(capsys):
 def test_training(capsys):
     (found,) = bench(capsys, "train", "--data", "glyphs", "--hidden", "8", "--batch", "500")["cases"]
     assert found["shape"] == "784-8-10 batch 500 10000 images" and isfinite(found["seconds"])
+
+
+def test_what_instruments_cost(capsys):
+    (found,) = bench(capsys, "instruments", "--filter", "watch 2 784", "--batch", "16")["cases"]
+    assert (found["case"], found["shape"], found["group"]) == ("watch 2", "784-128-10 batch 16", "instruments")
+    o = found["overhead"]
+    assert list(found) == [*FIELDS[:13], "peers", "overhead"] and o["limit"] == 6 and 1 < o["low"] <= o["ratio"] <= o["high"]
+    assert run(["bench", "instruments", "--filter", "accumulate", *QUICK, "--batch", "16"]) == 0
+    out, err = capsys.readouterr()
+    assert "times a plain step" in err and "at most" in out and "784-128-10 batch 16" in out and "GFLOP" not in out
+
+
+def test_every_level_and_an_emulated_accumulator_have_a_case():
+    found = {(cost.name, network.name) for cost, network, _ in instruments.cases("", 128)}
+    watched = {(f"{case}", name) for case in ("flags", "watch 1", "watch 1,every=100", "watch 2", "watch 3")
+               for name in ("mlp", "lenet5")}
+    assert found == watched | {("accumulate=fp16", "mlp")}
+
+
+@pytest.mark.parametrize("low, high, limit, holds", [(1.1, 1.2, None, None), (1.1, 1.2, 1.3, True), (1.1, 1.2, 1.2, True),
+                                                     (1.1, 1.2, 1.15, None), (1.1, 1.2, 1.1, None), (1.1, 1.2, 1.0, False)])
+def test_a_limit_within_the_interval_stays_open(low, high, limit, holds):
+    assert instruments.Cost("", limit).holds(Interval(1.15, low, high, 0.95)) is holds
 
 
 def test_table(capsys):

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nncore._ffi import thread_count
-from nncore.bench import assignment, duel, groups, kernels, latency, limits, others, training
+from nncore.bench import assignment, duel, groups, instruments, kernels, latency, limits, others, training
 from nncore.bench.limits import Probe
 from nncore.bench.peer import Peer
 from nncore.bench.store import SCHEMA, commit
 from nncore.train.samples import samples
 
-PARTS = ("limits", "kernels", "train", "latency", "assignment")
+PARTS = ("limits", "kernels", "train", "latency", "assignment", "instruments")
 DEFAULT = ("limits", "kernels", "train")  # without being named
 
 
@@ -79,7 +79,7 @@ def bench(plan: Plan, on_case: Callable[[dict], None] = lambda row: None,
         result = {"schema": SCHEMA, "commit": commit(), "machine": limits.machine(plan.isa), "peers": versions, "cases": []}
         on_start(result)
         measured = {"limits": _limits, "kernels": _duels if plan.against else _kernels, "train": _train,
-                    "latency": _latency, "assignment": _assignment}
+                    "latency": _latency, "assignment": _assignment, "instruments": _instruments}
         for part in plan.parts:
             for found in measured[part](plan, teams):
                 result["cases"].append(found)
@@ -150,3 +150,10 @@ def _assignment(plan: Plan, teams: list[Team]) -> Iterator[dict]:
     for team in teams:
         given = plan.data, team.probe, team.peers, plan.rounds, plan.math
         yield team.row(lambda given=given: assignment.measure(*given), "assignment")
+
+
+def _instruments(plan: Plan, teams: list[Team]) -> Iterator[dict]:
+    for cost, network, shape in instruments.cases(plan.text, plan.batch):
+        for team in teams:
+            given = cost, network, shape, plan.batch, team.probe, plan.rounds
+            yield team.row(lambda given=given: instruments.measure(*given), "instruments")

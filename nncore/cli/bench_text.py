@@ -14,16 +14,37 @@ def head(result: dict) -> str:
 
 
 def cases(result: dict) -> str:
-    """Every case: time, rates, and the ratio to each peer with its interval."""
+    """Every case: time, rates, and the ratio to each peer with its interval; "" if there is none."""
     packages = list(result["peers"])
     rows = [("case", "shape", "math", "threads", "time", "GFLOP/s", "GB/s", "peak", *(["error"] if packages else []), *packages)]
-    for c in result["cases"]:
+    found = [c for c in result["cases"] if "overhead" not in c]
+    for c in found:
         share = f"{c['share_of_peak']:.0%}" if c["share_of_peak"] is not None else ""
-        found = {p["name"]: f"{p['ratio']:.2f} [{p['low']:.2f}, {p['high']:.2f}] {_quality(p)}" for p in c["peers"]}
+        ratios = {p["name"]: f"{p['ratio']:.2f} [{p['low']:.2f}, {p['high']:.2f}] {_quality(p)}" for p in c["peers"]}
         rows.append((c["case"], c["shape"], c["math"], c["threads"], time(c["seconds"]), _figure(c["gflops"]),
                      _figure(c["gbytes_per_s"]), share, *([_quality(c)] if packages else []),
-                     *(found.get(p, "") for p in packages)))
-    return table(rows, right=tuple(range(3, len(rows[0]))))
+                     *(ratios.get(p, "") for p in packages)))
+    return table(rows, right=tuple(range(3, len(rows[0])))) if found else ""
+
+
+def overheads(result: dict) -> str:
+    """What instruments and emulated formats cost, as multiples of a plain step; "" if that was not measured."""
+    found = [c for c in result["cases"] if "overhead" in c]
+    rows = [("case", "network", "threads", "a step", "times a plain step [interval]", "at most", "")]
+    for c in found:
+        o = c["overhead"]
+        limit = "" if o["limit"] is None else f"{o['limit']:g}"
+        verdict = {True: "holds", False: "DOES NOT HOLD", None: "open" if limit else ""}[o["holds"]]
+        rows.append((c["case"], c["shape"], c["threads"], time(c["seconds"]), _times(o), limit, verdict))
+    if not found:
+        return ""
+    level = min(c["overhead"]["level"] for c in found)
+    return table(rows, right=(2, 3, 4, 5)) + ("\n\nMedians of paired ratios of processor seconds; intervals by order statistics "
+                                              f"of the rounds, {level:.1%}: open where one holds the limit.")
+
+
+def _times(o: dict) -> str:
+    return f"{o['ratio']:.4g} [{o['low']:.4g}, {o['high']:.4g}]"
 
 
 def gates(found: list[dict]) -> str:
@@ -64,7 +85,8 @@ def changes(found: dict) -> str:
 def line(row: dict) -> str:
     """Progress: one case."""
     peers = "".join(f", {p['name']} {p['ratio']:.2f}" for p in row["peers"])
-    return f"nncore: {row['case']} {row['shape']}, {row['threads']} threads: {time(row['seconds'])}{peers}".rstrip(": ")
+    times = f", {_times(row['overhead'])} times a plain step" if "overhead" in row else ""
+    return f"nncore: {row['case']} {row['shape']}, {row['threads']} threads: {time(row['seconds'])}{peers}{times}".rstrip(": ")
 
 
 def _quality(row: dict) -> str:

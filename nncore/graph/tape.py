@@ -320,9 +320,9 @@ class Executor:
 
     def run(self, tapes: list[tuple[Tape, int]], memory: Memory, externals: dict[int, Tensor], position: Position | None = None,
             *, seed: int = 0, n_samples: int = 0, shuffle: bool = False, instructions: tuple[int, int] | None = None,
-            profile: bool = False, watch: bool = False, events: Events | None = None) -> None:
+            profile: bool = False, watch: bool = False, events: Events | None = None, instruments=None) -> None:
         """Run (tape, steps) segments in order over `memory`; `position` is advanced in place. `events` counts the IEEE flags
-        that instructions raise; its policy may end the run with FlaggedError."""
+        that instructions raise; its policy may end the run with FlaggedError. `instruments`: an nn_watch of one step's."""
         position = position or Position()
         run = self._run
         self._bind(run, [tape for tape, _ in tapes], memory, externals)
@@ -330,7 +330,7 @@ class Executor:
         run.step, run.epoch, run.cursor = position.step, position.epoch, position.cursor
         run.first, run.last = instructions or (0, 0)
         run.flags = (lib.NN_RUN_SHUFFLE if shuffle else 0) | (lib.NN_RUN_CHECK if watch else 0)
-        run.stop = 0
+        run.stop, run.watch = 0, instruments or ffi.NULL
         seconds = ffi.new("double[]", len(tapes[0][0].instructions)) if profile else ffi.NULL
         run.seconds = seconds
         segments = ffi.new("nn_segment[]", [(t.cdata(), n) for t, n in tapes])

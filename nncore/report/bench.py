@@ -43,7 +43,7 @@ def bench_html(files: list[Path], gates: list[dict]) -> str:
         figures = [f for t in threads for f in (_ratios(rows, t), _roofline(rows, t)) if f]
         history = [f for t in threads for f in (_history(runs, t),) if f]
         return document("bench.html", title=f"Bench {harmless(head['commit'])}", about=_about(head), figures=figures,
-                        history=history, gates=gates, groups=_tables(rows))
+                        history=history, gates=gates, overheads=_overheads(rows), groups=_tables(rows))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError) as e:
         raise DataError(f"{files[-1]}: not as nncore bench wrote it: {type(e).__name__}: {e}") from e
 
@@ -180,6 +180,17 @@ def _cells(r: dict) -> dict:
     return {"case": harmless(r["case"]), "shape": harmless(r["shape"]), "math": harmless(r["math"]), "threads": r["threads"],
             "time": _time(r["seconds"]), "gflops": text.decimal(r["gflops"], 3), "gbytes": text.decimal(r["gbytes_per_s"], 3),
             "share": text.percent(r["share_of_peak"], 0), "error": _error(r.get("error")), "peers": peers}
+
+
+def _overheads(rows: list[dict]) -> list[dict]:
+    """What instruments and emulated formats cost, as text."""
+    found = []
+    for r in rows:
+        if o := r.get("overhead"):
+            found.append({"case": harmless(r["case"]), "shape": harmless(r["shape"]), "threads": r["threads"],
+                          "time": _time(r["seconds"]), "limit": text.decimal(o["limit"], 3), "holds": o["holds"],
+                          **{k: text.fixed(o[k], 3) for k in ("ratio", "low", "high")}})
+    return found
 
 
 def _time(value) -> str:

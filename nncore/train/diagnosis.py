@@ -85,6 +85,12 @@ def read(tape: Tape, index: int) -> list[int]:
     return reals(tape, i.args[i.n_outputs :])
 
 
+def activation(instruction) -> str:
+    """The activation that an instruction applies, as an op's name: its own, or the one fused behind a product; "" if none."""
+    name = f"{instruction.note.split(' ')[0]}_fwd" if instruction.note else instruction.op
+    return name if name in ops.OPS and ops.OPS[name].epilogue else ""
+
+
 def options(trainer) -> dict:
     """How the trainer runs a step, for Executor.run: everything but tape, memory and data."""
     return {"position": trainer.position, "seed": trainer.settings.seed, "n_samples": len(trainer.data), "shuffle": True}

@@ -11,6 +11,8 @@ from collections import deque
 from nncore.errors import Interrupted, NonFiniteError
 from nncore.graph.events import WORDS, Events
 from nncore.train.diagnosis import EVERYTHING, next_tape, options, rewind
+from nncore.train.shadow import Shadow
+from nncore.train.statistics import Record, Statistics
 from nncore.train.steps import externals
 
 SCHEMA = "nncore.watch/1"
@@ -18,14 +20,19 @@ RING, BACK = 32, 8  # steps that are kept; of them those before an event that ar
 
 
 class Observer:
-    """`ring` holds what was seen of the last 32 watched steps, `diagnosis` what ended the run."""
+    """What was seen of the last 32 watched steps, and `diagnosis`, what ended the run."""
 
     def __init__(self, trainer):
         self.trainer, self.instruments = trainer, trainer.watch
-        self.ring: deque[dict] = deque(maxlen=RING)
+        self._records: deque[Record] = deque(maxlen=RING)
         self.diagnosis = None
         self.told: set = set()
-        self._looks: dict[int, object] = {}
+        self._looks: dict[tuple, Statistics] = {}
+
+    @property
+    def ring(self) -> list[dict]:
+        """The records of the last watched steps, oldest first."""
+        return [record.told() for record in self._records]
 
     def run(self, segments: list, stopped) -> None:
         """Do the segments' steps; `stopped()` between two pieces ends them with Interrupted. Raises as the executor does."""
@@ -48,43 +55,32 @@ class Observer:
         t = self.trainer
         t.executor.run(segments, t.model.memory, externals(t.data), profile=t.profile, events=t.events, **options(t))
 
-    def look(self, tape=None, level: int | None = None) -> dict:
+    def look(self, tape=None, level: int | None = None) -> Record:
         """Do the next step under the instruments and keep what they show."""
-        from nncore.train.shadow import Shadow
-        from nncore.train.statistics import Statistics
-
         tape, level = tape or next_tape(self.trainer), self.instruments.level if level is None else level
         key = id(tape), level > 1
         if key not in self._looks:
-            statistics = Statistics(tape)
-            self._looks[key] = statistics, Shadow(self.trainer, tape) if level > 1 else None
-        statistics, shadow = self._looks[key]
-        if shadow:
-            shadow.begin(self.trainer)
-        record = statistics.step(self.trainer, shadow and shadow.seen, shadow and shadow.before)
-        if shadow:
-            record["shadow"] = shadow.rows
-        self.ring.append(record)
-        return record
+            self._looks[key] = Statistics(tape, Shadow(tape) if level > 1 else None)
+        self._records.append(self._looks[key].step(self.trainer))
+        return self._records[-1]
 
     def look_back(self, step: int) -> None:
         """See the steps before `step` of this epoch again, and `step` itself as far as it goes. The trainer stands elsewhere
         afterwards: the caller puts it back."""
         trainer, events = self.trainer, self.trainer.events
         trainer.events = Events(EVERYTHING)
-        seen = {r["step"] for r in self.ring}
+        seen = {r.step for r in self._records}
         try:
             rewind(trainer, max(trainer.good[1].step, step - BACK))
             while trainer.position.step <= step:
                 self.look(level=1)
-                if self.ring[-1]["step"] in seen:
-                    self.ring.pop()
+                if self._records[-1].step in seen:
+                    self._records.pop()
         except NonFiniteError:
             pass  # the check of the loss, which has been told already
         finally:
             trainer.events = events
-        ordered = sorted(self.ring, key=lambda r: r["step"])
-        self.ring = deque(ordered, maxlen=RING)
+        self._records = deque(sorted(self._records, key=lambda r: r.step), maxlen=RING)
 
     def events(self) -> list[dict]:
         """The flags that the steps have raised, a row per instruction and kind."""
@@ -107,4 +103,4 @@ class Observer:
         return {"schema": SCHEMA, "level": self.instruments.level, "every": self.instruments.every, "policy": vars(policy),
                 "events": self.events(),
                 "diagnosis": None if self.diagnosis is None else {**vars(self.diagnosis), "text": str(self.diagnosis)},
-                "steps": list(self.ring)}
+                "steps": self.ring}

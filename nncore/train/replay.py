@@ -94,7 +94,7 @@ def replay(run: str | os.PathLike, step: int, level: int = 1, executor: Executor
     trainer.observer.instruments = trainer.watch
     before = trainer.model.weights_sha256
     samples = step_digits(trainer, next_tape(trainer)) if level > SHADOW else None
-    record = trainer.observer.look(next_tape(trainer))
+    record = trainer.observer.look(next_tape(trainer)).told()
     if samples:
         record["monte_carlo"] = samples
     _close_epoch(trainer)

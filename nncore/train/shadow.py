@@ -1,23 +1,24 @@
-"""Level 2 of the instruments: every instruction of a step again in float64, beside the one in float32.
+"""Level 2 of the instruments: every instruction of a step again in float64, beside the one in float32 (csrc/watch.c).
 
-Three float64 twins of the tape go along. One runs on values of its own from the step's beginning: against it an output's
-whole error shows. One is given the float32 operands of each instruction: what it finds is *made* there, the rest was passed
-on. For sums a third is given the sizes of the operands: how far they lie above the sum is what cancelled.
+Two float64 twins of the tape go along. One runs on values of its own from the step's beginning: against it an output's
+whole error shows. The other is given the float32 operands of each instruction: what it finds is *made* there, the rest was
+passed on. For sums a third tape, in float32, adds the sizes of the terms: how far they lie above the sum is what cancelled.
 
     error      largest and mean |y - truth| in ulps of float at the truth
     cancelled  exponent of sum |terms| less that of |sum|, in bits: so many digits of the operands' errors came to the front
+
+The sizes' exponent is all that is asked for, so float32 does for them: it differs from the exact one only where their sum
+lies within K ulp of a power of 2.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from nncore._ffi import ffi, lib
-from nncore.errors import NonFiniteError
-from nncore.graph.tape import Memory, Tape
-from nncore.tensor import DTYPES
-from nncore.train.diagnosis import address, coordinates, options, read, written
-from nncore.train.steps import externals
+from nncore._ffi import ffi
+from nncore.graph.ops import OPS
+from nncore.graph.tape import Instruction, Memory, Tape
+from nncore.train.diagnosis import activation, coordinates
 
 # Ops whose output is a sum of terms, by what computes the sum of the terms' sizes.
 SUMS = {"add": "add", "sub": "add", "dense_fwd": "dense_fwd", "dense_bwd_data": "dense_bwd_data",
@@ -26,89 +27,67 @@ SUMS = {"add": "add", "sub": "add", "dense_fwd": "dense_fwd", "dense_bwd_data": 
 ACT = {"dense_fwd": 3, "conv_fwd": 16, "conv_bwd_data": 16}  # the dim that names a fused activation, -1 for none
 
 
-def _as_sum(instruction, op: str):
+def _as_sum(i: Instruction, op: str) -> Instruction:
     """The instruction as a bare sum, without its activation, by another op."""
-    dims = list(instruction.dims)
+    dims = list(i.dims)
     if op in ACT:
         dims[ACT[op]] = -1
-    return replace(instruction, op=op, dims=tuple(dims))
+    return replace(i, op=op, dims=tuple(dims))
+
+
+def _fused(i: Instruction) -> bool:
+    return i.op in ACT and i.dims[ACT[i.op]] != -1
+
+
+def _taken(tape: Tape, asked: list[bool]) -> list[int]:
+    """Of each instruction that is asked for, the bits of the arguments to take from the tape's own memory: what it reads and
+    was not taken since it was last written. A plan leaves a value where it is until its last reader."""
+    has: set[int] = set()
+    found = []
+    for i, wanted in zip(tape.instructions, asked, strict=True):
+        bits = 0
+        for k, a in enumerate(i.args):
+            if wanted and k >= i.n_outputs and a >= 0 and tape.buffers[a].region != "external" and a not in has:
+                bits |= 1 << k
+                has.add(a)
+        has.difference_update(i.args[: i.n_outputs], (i.args[i.n_outputs + m] for m in OPS[i.op].mutates))
+        found.append(bits)
+    return found
 
 
 class Shadow:
-    """The twins of one tape. `rows` holds what the last step showed, a row per value written."""
+    """The twins of one tape. `steps`: of each instruction which arguments the second and the third take from the float32 one
+    (nn_watched), whether it is a sum, and whether one with an activation behind it."""
 
-    def __init__(self, trainer, tape: Tape):
+    def __init__(self, tape: Tape):
         self.tape, self.twin = tape, tape.twin()
-        same = [(i.op, i.args) for i in self.twin.instructions] == [(i.op, i.args) for i in tape.instructions]
-        assert same, "a twin runs the same instructions"  # a fault of ours otherwise
-        plain = [_as_sum(i, i.op) if i.op in SUMS else i for i in self.twin.instructions]
-        sizes = [_as_sum(i, SUMS[i.op]) if i.op in SUMS else i for i in self.twin.instructions]
-        self.plain, self.sizes = replace(self.twin, instructions=plain), replace(self.twin, instructions=sizes)
-        self.whole, self.local, self.terms = (Memory(self.twin.layout) for _ in range(3))
-        for memory in (self.whole, self.local, self.terms):
-            memory.reserve(self.twin.nbytes)
-        self.rows: list[dict] = []
-        self.trainer = trainer
+        same = [[(i.op, i.args) for i in t.instructions] + [b.name for b in t.buffers] for t in (tape, self.twin)]
+        assert same[0] == same[1], "a twin runs the same instructions on the same buffers"  # a fault of ours otherwise
+        mine = self.twin.instructions
+        every = _taken(tape, [True] * len(mine)), _taken(tape, [i.op in SUMS for i in mine])
+        self.steps = [(*taken, i.op in SUMS, _fused(i)) for *taken, i in zip(*every, mine, strict=True)]
+        self._tapes = [self.twin] + [replace(self.twin, instructions=found) for found in (
+            [_as_sum(i, i.op) if i.op in SUMS else i for i in mine], [self._activation(i) if _fused(i) else i for i in mine])]
+        # The twin's sizes: those of a product in float32, whatever math mode or accumulator the tape itself has.
+        self._tapes.append(replace(tape, instructions=[_as_sum(i, SUMS[i.op]) if i.op in SUMS else own
+                                                       for i, own in zip(mine, tape.instructions, strict=True)]))
+        self._memories = [Memory(t.layout) for t in (self.twin, self.twin, tape)]
+        for memory, t in zip(self._memories, (self.twin, self.twin, tape), strict=True):
+            memory.reserve(t.nbytes)
+        bases = [[memory.pointer(r) for r in ("param", "state", "work")] for memory in self._memories]
+        self.cdata = ffi.new("nn_shadow *", (*(t.cdata() for t in self._tapes), *bases))
 
-    def begin(self, trainer) -> None:
-        """Give the first twin the values that the step begins with."""
-        self.rows = []
-        self.whole.copy_leaves(trainer.model.memory)
+    def _activation(self, i: Instruction) -> Instruction:
+        """What is fused behind a product, by itself and in place."""
+        y = i.args[0]
+        return Instruction(activation(i), "", i.layer, (y, y), 1, (self.twin.buffers[y].count,), i.scalars, 0.0)
 
-    def before(self, index: int) -> None:
-        """Take the operands of an instruction before it runs: it may overwrite them."""
-        self._give(self.local, index, sizes=False)
-        if self.tape.instructions[index].op in SUMS:
-            self._give(self.terms, index, sizes=True)
-
-    def seen(self, index: int) -> None:
-        """Run the instruction in float64 and compare what float32 has written."""
-        i = self.tape.instructions[index]
-        cancelled = {}
-        if i.op in SUMS:
-            self._run(self.sizes, self.terms, index)
-            self._run(self.plain, self.local, index)
-            cancelled = self._cancelled(index)
-        self._run(self.twin, self.local, index)
-        self._run(self.twin, self.whole, index)
-        for buffer in written(self.tape, index):
-            b = self.tape.buffers[buffer]
-            made, whole = self._error(self.local, buffer), self._error(self.whole, buffer)
-            self.rows.append({"instruction": index, "op": i.op, "layer": i.layer, "name": b.name, "size": b.count,
-                              "made": made, "error": whole, **cancelled})
-
-    def _give(self, memory: Memory, index: int, sizes: bool) -> None:
-        tape, source = self.tape, self.trainer.model.memory
-        i = tape.instructions[index]
-        for buffer in read(tape, index):
-            lib.nn_widen(address(memory, self.twin, buffer, "double *"), address(source, tape, buffer),
-                         tape.buffers[buffer].count, sizes)
-        for buffer in {a for a in i.args if a >= 0}:
-            b, w = tape.buffers[buffer], self.twin.buffers[buffer]
-            if b.dtype != "real" and b.region != "external":
-                nbytes = b.count * DTYPES[b.dtype][1]
-                ffi.memmove(memory.pointer(w.region) + w.offset, source.pointer(b.region) + b.offset, nbytes)
-
-    def _run(self, tape: Tape, memory: Memory, index: int) -> None:
-        t = self.trainer
-        try:
-            t.executor.run([(tape, 1)], memory, externals(t.data), instructions=(index, index + 1), **options(t))
-        except NonFiniteError:
-            pass  # float32's own check speaks for both
-
-    def _error(self, memory: Memory, buffer: int) -> dict:
-        """Against the twin in `memory`: {worst, mean, element}."""
-        b, e = self.tape.buffers[buffer], ffi.new("nn_errors *")
-        lib.nn_compare_twin(e, address(self.trainer.model.memory, self.tape, buffer),
-                            address(memory, self.twin, buffer, "double *"), b.count)
-        return _figures(e, b.shape)
-
-    def _cancelled(self, index: int) -> dict:
-        buffer, e = self.twin.instructions[index].args[0], ffi.new("nn_errors *")
-        b = self.twin.buffers[buffer]
-        lib.nn_compare_terms(e, address(self.local, self.twin, buffer, "double *"),
-                             address(self.terms, self.twin, buffer, "double *"), b.count)
-        return {"cancelled": _figures(e, b.shape)}
+    def row(self, look) -> dict:
+        """A value's errors: {instruction, op, layer, name, size, made, error} and what cancelled in a sum."""
+        i, b = self.tape.instructions[look.instr], self.tape.buffers[look.buffer]
+        found = {"instruction": look.instr, "op": i.op, "layer": i.layer, "name": b.name, "size": b.count,
+                 "made": _figures(look.made, b.shape), "error": _figures(look.error, b.shape)}
+        return {**found, "cancelled": _figures(look.cancelled, b.shape)} if i.op in SUMS else found
 
 
 def _figures(e, shape: tuple[int, ...]) -> dict:

@@ -1,20 +1,22 @@
 """Level 1 of the instruments: figures of every tensor that a step makes, and of what its updates do to the weights.
 
-    statistics = Statistics(tape)             a step is run one instruction at a time, and each is looked at
-    record = statistics.step(trainer)         {"step", "tensors": [...], "updates": [...]}
+    statistics = Statistics(tape)             what there is to see of a tape's steps (csrc/watch.c sees it)
+    record = statistics.step(trainer)         the next step, one call into C
+    record.told()                             {"step", "tensors": [...], "updates": [...]}
 
-The bits of the step are those of any other: an instruction run alone writes what it writes in a row.
+The bits of the step are those of any other: nothing that is looked at is written to.
 """
 
 from __future__ import annotations
 
 from math import inf, log2, sqrt
 
-from nncore._ffi import ffi, lib
+from nncore._ffi import ffi
 from nncore.graph import ops
 from nncore.graph.faults import phase
 from nncore.graph.tape import Tape
-from nncore.train.diagnosis import address, options, written
+from nncore.train.diagnosis import activation, options, written
+from nncore.train.shadow import Shadow
 from nncore.train.steps import externals
 
 SATURATED = 1 / 64  # a unit is saturated where its derivative is below this share of the largest
@@ -32,89 +34,107 @@ def bounds(op: str, scalars: tuple[float, ...]) -> tuple[float, float] | None:
     return (0.0, 1.0) if op == "satlin_fwd" else None
 
 
-def activation(instruction) -> str:
-    """The activation that an instruction applies, as an op's name: its own, or the one fused behind a product; "" if none."""
-    name = f"{instruction.note.split(' ')[0]}_fwd" if instruction.note else instruction.op
-    return name if name in ops.OPS and ops.OPS[name].epilogue else ""
+class Record:
+    """A step as it was seen. Figures become numbers of Python's only when somebody asks: most records are forgotten."""
+
+    def __init__(self, source: Statistics, step: int):
+        self.source, self.step = source, step
+        self._seen = bytes(ffi.buffer(source.looks)), bytes(ffi.buffer(source.changes))
+        self._told: dict | None = None
+
+    def told(self) -> dict:
+        """{step, tensors, updates}, and shadow where there was one."""
+        if self._told is None:
+            looks, changes = (ffi.from_buffer(f"{kind}[]", seen) for kind, seen in zip(("nn_look", "nn_change"), self._seen,
+                                                                                       strict=True))
+            source = self.source
+            self._told = {"step": self.step, "tensors": [source.tensor(looks[k]) for k in range(source.n_looks)],
+                          "updates": [source.update(changes[k]) for k in source.order]}
+            if source.shadow:
+                self._told["shadow"] = [source.shadow.row(looks[k]) for k in range(source.n_looks)]
+        return self._told
 
 
 class Statistics:
-    """What there is to see of one tape's steps. `before` and `after` of an update are compared in place."""
+    """What there is to see of one tape's steps, with its Shadow or without."""
 
-    def __init__(self, tape: Tape):
-        self.tape = tape
-        self.phases = [phase(tape, n) for n in range(len(tape.instructions))]
-        self.written = [written(tape, n) for n in range(len(tape.instructions))]
+    def __init__(self, tape: Tape, shadow: Shadow | None = None):
+        self.tape, self.shadow = tape, shadow
+        indices = range(len(tape.instructions))
+        self.phases = [phase(tape, n) for n in indices]
+        values = [(n, b) for n in indices for b in written(tape, n)]
+        self.n_looks, self.looks = len(values), ffi.new("nn_look[]", max(len(values), 1))
+        for look, (index, buffer) in zip(self.looks, values, strict=False):
+            look.instr, look.buffer = index, buffer
+            look.low, look.high = self._limits(index) or (-inf, inf)
+            look.columns = self._columns(index, buffer)
+        self._instructions = ffi.new("nn_watched[]", len(indices))
+        for n in indices:
+            mine = [k for k, (index, _) in enumerate(values) if index == n]
+            self._instructions[n] = (mine[0] if mine else 0, len(mine), *(shadow.steps[n] if shadow else (0, 0, False, False)))
+        self._watch_updates()
+        self._watch = ffi.new("nn_watch *", (self._instructions, self.looks, len(self._updates), self.changes,
+                                             shadow.cdata if shadow else ffi.NULL))
+
+    def _watch_updates(self) -> None:
         # Weights in another format are rounded behind their update: what was lost shows only then.
-        self.rounded = {i.args[0]: n for n, i in enumerate(tape.instructions) if i.op == "round_to" and not i.n_outputs}
-        self.found = ffi.new("nn_statistics *")
-        self.update = ffi.new("nn_update *")
+        rounded = {i.args[0]: n for n, i in enumerate(self.tape.instructions) if i.op == "round_to" and not i.n_outputs}
+        self._updates = [(n, *pair) for n in range(len(self.tape.instructions)) if (pair := self._weights(n))]
+        self.changes, self._copies = ffi.new("nn_change[]", max(len(self._updates), 1)), []
+        for c, (n, w, g) in zip(self.changes, self._updates, strict=False):
+            self._copies.append([ffi.new("float[]", max(self.tape.buffers[w].count, 1)) for _ in range(2)])
+            c.instr, c.behind, c.weights, c.gradient, (c.before, c.slope) = n, rounded.get(w, n), w, g, self._copies[-1]
+        self.order = sorted(range(len(self._updates)), key=lambda k: self.changes[k].behind)
 
-    def step(self, trainer, seen=None, before=None) -> dict:
-        """Do the trainer's next step and look at every instruction; `before(index)` and `seen(index)` are told before and
-        after each. Position advances. Raises NonFiniteError as the executor does."""
-        p, tape, memory = trainer.position, self.tape, trainer.model.memory
-        memory.reserve(tape.nbytes)
-        record, waiting = {"step": p.step, "tensors": [], "updates": []}, {}
-        for index in range(len(tape.instructions)):
-            if before:
-                before(index)
-            weights = self._weights(index)
-            old = bytes(ffi.buffer(address(memory, tape, weights[0], "char *"), 4 * weights[2])) if weights else b""
-            trainer.executor.run([(tape, 1)], memory, externals(trainer.data), instructions=(index, index + 1),
-                                 events=trainer.events, **options(trainer))
-            for buffer in self.written[index]:
-                record["tensors"].append(self._tensor(memory, index, buffer))
-            if weights:
-                g = bytes(ffi.buffer(address(memory, tape, weights[1], "char *"), len(old)))
-                waiting[self.rounded.get(weights[0], index)] = index, weights, old, g
-            if index in waiting:
-                record["updates"].append(self._update(memory, *waiting.pop(index)))
-            if seen:
-                seen(index)
-        p.step, p.cursor = p.step + 1, p.cursor + tape.batch
-        return record
+    def step(self, trainer) -> Record:
+        """Do the trainer's next step and look at every instruction; position advances. Raises NonFiniteError as the executor
+        does."""
+        found = trainer.position.step
+        trainer.executor.run([(self.tape, 1)], trainer.model.memory, externals(trainer.data), events=trainer.events,
+                             instruments=self._watch, **options(trainer))
+        return Record(self, found)
 
-    def _weights(self, index: int) -> tuple[int, int, int] | None:
-        """(parameter, gradient, count) of an optimizer's update."""
+    def _weights(self, index: int) -> tuple[int, int] | None:
+        """(parameter, gradient) of an optimizer's update."""
         i = self.tape.instructions[index]
         at = len(ops.OPS[i.op].mutates)
         if not at or i.n_outputs or len(i.args) <= at or i.op == "round_to" or self.tape.buffers[i.args[0]].region != "param":
             return None
         w, g = (self.tape.buffers[i.args[k]] for k in (0, at))
-        return (i.args[0], i.args[at], w.count) if w.count == g.count and g.dtype == "real" else None
+        return (i.args[0], i.args[at]) if w.count == g.count and g.dtype == "real" else None
+
+    def _limits(self, index: int) -> tuple[float, float] | None:
+        i = self.tape.instructions[index]
+        return bounds(name, i.scalars) if (name := activation(i)) else None
+
+    def _columns(self, index: int, buffer: int) -> int:
+        """Units of a ReLU: the features, or the channels of images; 0 for any other value."""
+        shape = self.tape.buffers[buffer].shape
+        return shape[-1] if activation(self.tape.instructions[index]) == "relu_fwd" and len(shape) > 1 else 0
 
     def _where(self, index: int, buffer: int) -> dict:
         i = self.tape.instructions[index]
         return {"instruction": index, "op": i.op, "layer": i.layer, "phase": self.phases[index],
                 "name": self.tape.buffers[buffer].name}
 
-    def _tensor(self, memory, index: int, buffer: int) -> dict:
-        """Counts, range, rms and exponents of a buffer; of an activation's output also what is saturated or dead."""
-        i, b, s = self.tape.instructions[index], self.tape.buffers[buffer], self.found
-        name = activation(i)
-        limits = bounds(name, i.scalars) if name else None
-        lib.nn_describe(s, address(memory, self.tape, buffer), b.count, *(limits or (-inf, inf)))
+    def tensor(self, look) -> dict:
+        """Counts, range, rms and exponents of a value; of an activation's output also what is saturated or dead."""
+        s = look.seen
         finite = s.n - s.nans - s.infinities
-        record = {**self._where(index, buffer), "size": s.n, "nan": s.nans, "inf": s.infinities, "zero": s.zeros,
+        record = {**self._where(look.instr, look.buffer), "size": s.n, "nan": s.nans, "inf": s.infinities, "zero": s.zeros,
                   "subnormal": s.subnormals, "smallest": s.smallest, "largest": s.largest,
                   "rms": sqrt(s.sum_squares / finite) if finite else None,
                   "exponents": {str(e - BIAS): n for e, n in enumerate(s.exponent) if n and 0 < e < 255}}
-        if limits:
+        if self._limits(look.instr):
             record["saturated"] = s.saturated / s.n if s.n else None
-        if name == "relu_fwd" and len(b.shape) > 1:
-            columns = b.shape[-1]
-            alive = ffi.new("uint8_t[]", columns)
-            record["dead"] = lib.nn_count_dead(alive, address(memory, self.tape, buffer), b.count // columns, columns) / columns
+        if look.columns:
+            record["dead"] = look.dead / look.columns
         return record
 
-    def _update(self, memory, index: int, weights: tuple[int, int, int], old: bytes, g: bytes) -> dict:
-        """The share of updates that were lost to rounding, and |w' - w| / |w|, of weights as they were, and the gradient."""
-        w, _, count = weights
-        before, gradient = (ffi.cast("float *", ffi.from_buffer("char[]", values)) for values in (old, g))
-        lib.nn_compare_update(self.update, before, address(memory, self.tape, w), gradient, count)
-        u = self.update
-        return {**self._where(index, w), "asked": u.asked, "lost": u.lost / u.asked if u.asked else None,
+    def update(self, change) -> dict:
+        """The share of updates that were lost to rounding, and |w' - w| / |w|."""
+        u = change.seen
+        return {**self._where(change.instr, change.weights), "asked": u.asked, "lost": u.lost / u.asked if u.asked else None,
                 "ratio": sqrt(u.moved / u.kept) if u.kept else None}
 
 

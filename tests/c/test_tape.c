@@ -271,6 +271,48 @@ static void outside_data(const nn_kernels *kernels, int32_t threads)
     tear_down(&s);
 }
 
+/* A step of whole numbers and quarters, exact in float: figures that are known, a shadow that finds no error, no changed bit. */
+static void watching(const nn_kernels *kernels, int32_t threads)
+{
+    stage s;
+    set_up(&s, threads);
+    nn_buffer wide[BUFFERS];
+    memcpy(wide, s.buffers, sizeof wide);
+    wide[Y].offset = 2 * REGION;
+    const nn_tape twin = {NN_F64, 4, BUFFERS, INSTRS, wide, s.instrs, {2 * REGION, 128, 4 * REGION}};
+    nn_shadow shadow = {.twin = &twin, .sums = &twin, .activations = &twin, .sizes = &s.tape};
+    for (int r = 0; r < 3; r++) {
+        const size_t nbytes = (size_t)twin.nbytes[r];
+        shadow.whole[r] = aligned_alloc(64, nbytes);
+        shadow.local[r] = aligned_alloc(64, nbytes);
+        shadow.terms[r] = aligned_alloc(64, nbytes);
+    }
+    nn_look looks[] = {{.instr = 0, .buffer = Y, .low = -10, .high = 10, .columns = N}, {.instr = 2, .buffer = X},
+                       {.instr = 3, .buffer = W}};
+    const nn_watched watched[INSTRS] = {{0, 1, 2, 0, 0, 0}, {1, 0, 1, 0, 0, 0}, {1, 1, 0, 6, 1, 0}, {2, 1, 2, 0, 0, 0},
+                                        {3, 0, 1, 0, 0, 0}};
+    float before[N], slope[N];
+    nn_change change = {.instr = 3, .behind = 3, .weights = W, .gradient = Y, .before = before, .slope = slope};
+    const nn_watch watch = {watched, looks, 1, &change, &shadow};
+    s.run.watch = &watch;
+    CHECK(go(&s, kernels, 1) == NN_OK && s.run.step == 1 && s.w[N - 1] == 1.5f * N, "code %d", s.fault.code);
+    CHECK(looks[0].seen.n == N && looks[0].seen.largest == 2 * N && looks[0].seen.smallest == 2, "largest %g",
+          looks[0].seen.largest);
+    CHECK(looks[0].seen.saturated == N - 4 && looks[0].dead == 0, "saturated %lld", (long long)looks[0].seen.saturated);
+    for (int k = 0; k < 3; k++)
+        CHECK(looks[k].made.n == N && looks[k].error.n == N && looks[k].made.sum == 0 && looks[k].error.sum == 0 &&
+                  looks[k].error.index == -1, "value %d: %g ulp made, %g in all", k, looks[k].made.worst, looks[k].error.worst);
+    CHECK(looks[1].cancelled.n == N && looks[1].cancelled.worst == 0, "%g bits", looks[1].cancelled.worst);
+    CHECK(change.seen.asked == N && change.seen.lost == 0 && change.seen.moved == 0.25 * change.seen.kept, "update");
+    CHECK(go(&s, kernels, 2) == NN_ERR_ARGUMENT && s.run.step == 1, "two steps at once: %d", s.fault.code);
+    for (int r = 0; r < 3; r++) {
+        free(shadow.whole[r]);
+        free(shadow.local[r]);
+        free(shadow.terms[r]);
+    }
+    tear_down(&s);
+}
+
 int main(void)
 {
     scratch = aligned_alloc(64, (size_t)nn_scratch_nbytes(MOST));
@@ -287,6 +329,7 @@ int main(void)
             non_finite(kernels, threads);
             stopping(kernels, threads);
             outside_data(kernels, threads);
+            watching(kernels, threads);
         }
     free(scratch);
     return check_summary("test_tape");

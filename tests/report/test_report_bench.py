@@ -62,6 +62,16 @@ def test_what_is_behind_for_certain_is_marked(keep):
     assert "<b>0.80</b>" in html and "<b>0.95</b>" not in html and "<b>1.50</b>" not in html
 
 
+def test_what_instruments_cost(keep):
+    more = {"group": "instruments", "peers": [], "gflops": None, "gbytes_per_s": None, "share_of_peak": None}
+    o = {"ratio": 9.5, "low": 9.0, "high": 10.0, "level": 0.96, "limit": 6.0, "holds": False}
+    rows = [row("watch 2", 1.0, overhead=o, **more), row("watch 1", 1.0, overhead=o | {"limit": None, "holds": None}, **more),
+            row("flags", 1.0, overhead=o | {"limit": 10.0, "holds": True}, **more)]
+    page = Page(bench_html(bench_files(keep("a", rows)), []))
+    assert "times a plain step" in page.text and page.text.count("does not hold") == 1 and "9.500" in page.text
+    assert "Instruments" not in Page(bench_html(bench_files(keep("b", LIMITS)), [])).text
+
+
 def test_no_history_of_one_run_and_no_charts_without_figures(keep):
     text = Page(bench_html(bench_files(keep("a", [row("one", 1.0)])), [])).text
     assert "From commit to commit" not in text and "Roofline" in text

@@ -7,12 +7,15 @@ import pytest
 
 import nncore as nn
 from nncore._ffi import isa_levels, lib
+from nncore.bench.instruments import Unwatched
 from nncore.train.checkpoint import load_checkpoint, save_checkpoint
+from nncore.train.models import make
 
 GOLDEN = {
     ("adam", 1): "15507d78744febca6d5f0c5b0dda6a58c9d04d6dc2dab14977de600dcb716789",
     ("adam", 4): "bb5915fe6d89c4f3d39d90bd6b5c02e0223116be12cf60527c3d2a80388b953c",
     ("toolbox", 1): "b0beded671d2ea3377a248bef24385c76e6d413debd89cef2f121638354d458d",
+    ("lenet5", 1): "96cdcb419d26831bda26a3a8a00ea41bf4684f82d8e8112ff823a038461649d6",
 }
 LEVELS = [level for level, runs in isa_levels().items() if runs and level not in ("reference", "portable")]
 
@@ -23,10 +26,13 @@ def data():
 
 
 def trainer(kind, data, shards=1, **options):
-    """200 steps of batch 100; `toolbox` takes what `adam` leaves out: dropout, saturating units, momentum, penalties."""
+    """200 steps of batch 100, of `lenet5` 40. `toolbox` takes what `adam` leaves out: dropout, saturating units, momentum,
+    penalties."""
     if kind == "adam":
         model = nn.Sequential([nn.Dense(96), nn.ReLU(), nn.Dense(10)], seed=0)
         return model.trainer(data, epochs=10, batch=100, optimizer=nn.Adam(nn.OneCycle(3e-3)), shards=shards, **options)
+    if kind == "lenet5":
+        return make("lenet5", 10).trainer(data, epochs=10, batch=100, steps=40, shards=shards, **options)
     layers = [nn.Dense(64, init="lecun_normal"), nn.Tanh(a=1.7159, b=2 / 3), nn.Dropout(0.2), nn.Dense(48), nn.Sigmoid(),
               nn.Dense(40), nn.SELU(), nn.Dense(10)]
     optimizer = nn.Nesterov(nn.Cosine(0.1), momentum=nn.Exponential(0.9, 5000), decay=1e-5)
@@ -37,7 +43,7 @@ def trainer(kind, data, shards=1, **options):
 def trained(kind, data, shards=1, **options):
     t = trainer(kind, data, shards, **options)
     t.run()
-    assert t.position.step == 200
+    assert t.position.step == t.limit
     return t.model.weights_sha256
 
 
@@ -112,6 +118,14 @@ def test_the_twin_runs_the_same_tape_in_double(data):
     # 100 rows of log-sum-exp and 784-term chains: gamma_784 = 4.7e-5 is the worst case.
     assert losses[0] == pytest.approx(losses[1], rel=4.7e-5)
     assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize("watch", [None, "count", "1,every=7", "2,every=39"])
+@pytest.mark.parametrize("kind", ["adam", "toolbox", "lenet5"])
+def test_instruments_change_no_bit(kind, watch, data):
+    """No flag read, and the levels 0, 1 and 2."""
+    executor = Unwatched() if watch is None else nn.Executor()
+    assert trained(kind, data, watch=watch, executor=executor) == GOLDEN[kind, 1]
 
 
 def data_samples(data):

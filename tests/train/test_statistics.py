@@ -1,12 +1,19 @@
 """Figures of tensors and updates, and the float64 shadow: against the same figures worked out here; bits as without them."""
 
-from math import frexp, inf, nan, sqrt
+from array import array
+from math import frexp, inf, isfinite, nan, sqrt
+from random import Random
 
 import pytest
 
 import nncore as nn
 from nncore._ffi import ffi, lib
+from nncore.graph.tape import Memory
 from nncore.train.statistics import summary
+from nncore.train.steps import externals
+from tests.harness import have
+
+LEVELS = [level for level in ("scalar", "avx2", "avx512", "neon") if have(level)]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +51,7 @@ def test_update_and_dead_columns():
     u = ffi.new("nn_update *")
     lib.nn_compare_update(u, floats([1, 2, 3, 4]), floats([1, 2, 3.5, 4]), floats([1e-9, 0, 1, -1e-9]), 4)
     assert (u.n, u.asked, u.lost, u.moved, u.kept) == (4, 3, 2, 0.25, 30)
-    assert lib.nn_count_dead(ffi.new("uint8_t[]", 3), floats([0, 1, 0, 0, 0, -0.0]), 2, 3) == 2
+    assert lib.nn_count_dead(floats([0, 1, 0, 0, 0, -0.0]), 2, 3) == 2
 
 
 def test_errors_in_ulps_and_cancelled_bits():
@@ -53,8 +60,59 @@ def test_errors_in_ulps_and_cancelled_bits():
     assert (e.worst, e.index) == (0.5, 0)
     lib.nn_compare_twin(e, floats([1.0, nan]), ffi.new("double[]", [1.0, 2.0]), 2)
     assert (e.worst, e.index) == (inf, 1)
-    lib.nn_compare_terms(e, ffi.new("double[]", [1.0, -4.0, 0.0]), ffi.new("double[]", [1024.0, 4.0, 8.0]), 3)
+    lib.nn_compare_terms(e, ffi.new("double[]", [1.0, -4.0, 0.0]), floats([1024.0, 4.0, 8.0]), 3)
     assert (e.worst, e.index, e.sum) == (24, 2, 34)
+
+
+def rounded(values):
+    """As float holds them."""
+    return list(array("f", values))
+
+
+SIZES = (0, 1, 7, 8, 9, 511, 512, 513, 1300)
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_figures_of_any_length(n):
+    """Whole vectors, blocks and what is left of them, against the definitions; the worst stands at the first of equals."""
+    draw = Random(n)
+    x = rounded([draw.choice([0.0, -0.0, inf, -inf, nan, 1e-41, draw.gauss(0, 1), 1e30 * draw.random()]) for _ in range(n)])
+    s, e, u = ffi.new("nn_statistics *"), ffi.new("nn_errors *"), ffi.new("nn_update *")
+    lib.nn_describe(s, floats(x), n, -0.5, 0.5)
+    finite = [v for v in x if isfinite(v)]
+    assert (s.n, s.nans, s.infinities) == (n, sum(v != v for v in x), sum(abs(v) == inf for v in x))
+    assert (s.zeros, s.subnormals) == (sum(v == 0 for v in x), sum(0 < abs(v) < 2**-126 for v in x))
+    assert s.saturated == sum(v <= -0.5 or v >= 0.5 for v in x) and sum(s.exponent) == n
+    assert (s.smallest, s.largest) == (min((abs(v) for v in finite if v), default=0), max(map(abs, finite), default=0))
+    assert s.sum_squares == pytest.approx(sum(v * v for v in finite))
+    truth = [draw.choice([v, v * (1 + 1e-6 * draw.random()), 0.0, inf, nan]) for v in x]
+    lib.nn_compare_twin(e, floats(x), ffi.new("double[]", truth), n)
+    want = [ulps(v, t) for v, t in zip(x, truth, strict=True)]
+    assert e.worst == max(want, default=0) and e.index == (want.index(e.worst) if e.worst else -1)
+    assert e.sum == pytest.approx(sum(want))
+    sizes = rounded([abs(v) * draw.choice([1, 2.0**9, 2.0**40, nan]) for v in x])
+    lib.nn_compare_terms(e, ffi.new("double[]", truth), floats(sizes), n)
+    want = [cancelled(t, z) for t, z in zip(truth, sizes, strict=True)]
+    assert (e.worst, e.sum) == (max(want, default=0), sum(want))
+    assert e.index == (want.index(e.worst) if e.worst else -1)
+    a, b, g = (rounded([draw.choice([0.0, 1.0, draw.random()]) for _ in range(n)]) for _ in range(3))
+    lib.nn_compare_update(u, floats(a), floats(b), floats(g), n)
+    assert (u.asked, u.lost) == (sum(v != 0 for v in g), sum(v != 0 and p == q for p, q, v in zip(a, b, g, strict=True)))
+    assert (u.moved, u.kept) == (pytest.approx(sum((q - p) ** 2 for p, q in zip(a, b, strict=True))),
+                                 pytest.approx(sum(p * p for p in a)))
+
+
+def ulps(y, truth):
+    if isfinite(y) and isfinite(truth):
+        exponent = min(max(frexp(truth)[1] - 1 if truth else -127, -126), 127)
+        return abs(y - truth) / 2.0 ** (exponent - 23)
+    return inf if y != truth and (y == y or truth == truth) else 0
+
+
+def cancelled(total, size):
+    if not (isfinite(total) and isfinite(size) and size > 0):
+        return 0
+    return min(max(frexp(size)[1] - (frexp(total)[1] if total else -1022), 0), 24)
 
 
 @pytest.mark.parametrize("watch", ["1,every=1", "1,every=4,raise", "2,every=5"])
@@ -104,3 +162,28 @@ def test_shadow_of_an_exact_instruction_is_exact(data):
     dense = [r for r in rows if r["op"] == "dense_fwd"]
     assert all(r["error"]["mean"] < 1e4 and r["cancelled"]["mean"] > 0 for r in dense)
     assert {r["instruction"] for r in rows} == {x["instruction"] for x in t.observer.ring[0]["tensors"]}
+
+
+def test_the_same_figures_on_every_level_and_thread_count(data):
+    """Values of several parts, which different ranks look at (csrc/watch.c)."""
+    found = []
+    for level in LEVELS:
+        for threads in (1, 2, 5):
+            t = trainer(data, "2,every=1", steps=2, executor=nn.Executor(level, threads))
+            t.run()
+            found.append(t.observer.ring)
+    assert all(f == found[0] for f in found) and [r["step"] for r in found[0]] == [0, 1]
+    assert max(x["size"] for x in found[0][0]["tensors"]) > 2 * 8192
+
+
+def test_the_error_is_the_distance_from_the_whole_step_in_float64(data):
+    t = trainer(data, "2,every=1", steps=1)
+    twin = t.tape.twin()
+    memory = Memory(twin.layout)
+    memory.copy_leaves(t.model.memory)
+    t.executor.run([(twin, 1)], memory, externals(t.data), n_samples=len(t.data), shuffle=True)
+    t.run()
+    row = next(r for r in t.observer.ring[0]["shadow"] if r["name"] == "loss")
+    got, truth = t.model.memory.output(t.tape, "loss").tolist(), memory.output(twin, "loss").tolist()
+    assert row["error"]["worst"] == ulps(got, truth) > 0
+    assert row["made"]["worst"] < row["error"]["worst"] + 1 and row["cancelled"]["worst"] == 0  # losses are positive

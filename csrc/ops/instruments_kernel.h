@@ -1,0 +1,234 @@
+/* instruments_kernel.h - the loops of instruments.c over float values and their float64 shadows, compiled for every ISA.
+ *
+ * They mix float and double, for which vec.h has no words: eight lanes of each in the compilers' own vectors (gcc and clang)
+ * instead, which every ISA cuts to its width. Element i goes to lane i mod 8, the lanes are added as a tree 4-2-1: the same
+ * figures everywhere (numerics.md R3). What lies behind the last element is read as 0. */
+typedef float look_f8 __attribute__((vector_size(32)));
+typedef int32_t look_i8 __attribute__((vector_size(32)));
+typedef double look_d8 __attribute__((vector_size(64)));
+typedef int64_t look_l8 __attribute__((vector_size(64)));
+typedef uint64_t look_u8 __attribute__((vector_size(64)));
+
+enum { LOOK = 8, LOOK_BLOCK = 512, LOOK_INFINITE = 0x7f800000, LOOK_FLOAT_BITS = 24 };
+#define LOOK_BLEND(type, m, a, b) ((type)(((look_l8)(m) & (look_l8)(a)) | (~(look_l8)(m) & (look_l8)(b))))
+/* The exponent's bits where they stand; those of what is not finite. */
+#define LOOK_NONE ((int64_t)0x7ff << 52)
+#define LOOK_EXPONENT(v) ((look_l8)(v) & LOOK_NONE)
+
+/* `name`: the block of values from `from` on, of which there are n; a short one is copied, with zeros up to whole vectors. */
+#define LOOK_AT(type, name, from, n)                                                  \
+    type name##_rest[LOOK_BLOCK + LOOK];                                              \
+    const type *name = (from);                                                        \
+    if ((n) < LOOK_BLOCK) {                                                           \
+        memcpy(name##_rest, name, (size_t)(n) * sizeof *name);                        \
+        memset(name##_rest + (n), 0, LOOK * sizeof *name);                            \
+        name = name##_rest;                                                           \
+    }
+#define LOOK_LOAD(v, p) memcpy(&(v), (p), sizeof(v))
+
+/* The lanes of a sum as a tree. */
+#define LOOK_TOTAL(v) ((((v)[0] + (v)[4]) + ((v)[2] + (v)[6])) + (((v)[1] + (v)[5]) + ((v)[3] + (v)[7])))
+
+/* Exponents in tables by turns: neighbours are often equal, and a counter that is still being written must be waited for. */
+static void look_exponents(int64_t *exponent, const float *x, int64_t n)
+{
+    enum { TABLES = 8, AT_ONCE = 1 << 30 };
+    for (int64_t at = 0; at < n; at += AT_ONCE) {
+        uint32_t count[TABLES][256] = {{0}};
+        for (int64_t i = at; i < n && i < at + AT_ONCE; i++) {
+            uint32_t u;
+            memcpy(&u, x + i, 4);
+            count[i % TABLES][u >> 23 & 255]++;
+        }
+        for (int e = 0; e < 256; e++)
+            for (int t = 0; t < TABLES; t++)
+                exponent[e] += count[t][e];
+    }
+}
+
+static void look_describe(nn_statistics *s, const float *x, int64_t n, double low, double high)
+{
+    *s = (nn_statistics){.n = n};
+    look_exponents(s->exponent, x, n);
+    look_d8 sum = {0};
+    look_i8 smallest = {0}, largest = {0};
+    smallest += LOOK_INFINITE;
+    for (int64_t at = 0; at < n; at += LOOK_BLOCK) {
+        const int64_t m = n - at < LOOK_BLOCK ? n - at : LOOK_BLOCK;
+        LOOK_AT(float, block, x + at, m)
+        look_i8 zeros = {0}, nans = {0};
+        look_l8 beyond = {0};
+        for (int64_t i = 0; i < m; i += LOOK) {
+            look_f8 v;
+            LOOK_LOAD(v, block + i);
+            const look_i8 u = (look_i8)v & 0x7fffffff, finite = u < LOOK_INFINITE, size = u & finite;
+            const look_i8 fits = (u != 0) & finite & (u < smallest), more = size > largest;
+            const look_d8 all = __builtin_convertvector(v, look_d8), f = __builtin_convertvector((look_f8)size, look_d8);
+            zeros -= u == 0;
+            nans -= u > LOOK_INFINITE;
+            beyond -= (all <= low) | (all >= high);
+            smallest = (fits & u) | (~fits & smallest);
+            largest = (more & size) | (~more & largest);
+            sum += f * f;
+        }
+        for (int k = 0; k < LOOK; k++) {
+            s->zeros += zeros[k];
+            s->nans += nans[k];
+            s->saturated += beyond[k];
+        }
+    }
+    const int64_t behind = -n & (LOOK - 1); /* lanes that held no element, but 0 */
+    s->zeros -= behind;
+    s->saturated -= 0 <= low || 0 >= high ? behind : 0;
+    s->infinities = s->exponent[255] - s->nans;
+    s->subnormals = s->exponent[0] - s->zeros;
+    s->sum_squares = LOOK_TOTAL(sum);
+    int32_t least = LOOK_INFINITE, most = 0;
+    for (int k = 0; k < LOOK; k++) {
+        least = smallest[k] < least ? smallest[k] : least;
+        most = largest[k] > most ? largest[k] : most;
+    }
+    float f;
+    memcpy(&f, &least, 4);
+    s->smallest = least == LOOK_INFINITE ? 0 : (double)f;
+    memcpy(&f, &most, 4);
+    s->largest = (double)f;
+}
+
+static void look_update(nn_update *u, const float *before, const float *after, const float *g, int64_t n)
+{
+    look_d8 moved = {0}, kept = {0};
+    *u = (nn_update){.n = n};
+    for (int64_t at = 0; at < n; at += LOOK_BLOCK) {
+        const int64_t m = n - at < LOOK_BLOCK ? n - at : LOOK_BLOCK;
+        LOOK_AT(float, old, before + at, m)
+        LOOK_AT(float, new, after + at, m)
+        LOOK_AT(float, gradient, g + at, m)
+        look_i8 asked = {0}, lost = {0};
+        for (int64_t i = 0; i < m; i += LOOK) {
+            look_f8 a, b, slope;
+            LOOK_LOAD(b, old + i);
+            LOOK_LOAD(a, new + i);
+            LOOK_LOAD(slope, gradient + i);
+            const look_d8 w = __builtin_convertvector(b, look_d8), step = __builtin_convertvector(a, look_d8) - w;
+            asked -= slope != 0;
+            lost -= (slope != 0) & (a == b);
+            moved += step * step;
+            kept += w * w;
+        }
+        for (int k = 0; k < LOOK; k++) {
+            u->asked += asked[k];
+            u->lost += lost[k];
+        }
+    }
+    u->moved = LOOK_TOTAL(moved);
+    u->kept = LOOK_TOTAL(kept);
+}
+
+/* A block's figures into e: most values are not the worst so far, so where it stands is looked for only when one is. */
+static void look_worst(nn_errors *e, const look_d8 *most, const double *figure, int64_t at, int64_t n)
+{
+    double worst = e->worst;
+    for (int k = 0; k < LOOK; k++)
+        worst = (*most)[k] > worst ? (*most)[k] : worst;
+    for (int64_t i = 0; i < n && worst > e->worst; i++)
+        if (figure[i] == worst) {
+            e->worst = worst;
+            e->index = at + i;
+        }
+}
+
+/* |y - truth| in ulps of float at the truth, 2^(e - 23) with the e of the subnormals below 2^-126: times an exact power of 2,
+ * whose exponent comes out of the truth's by a subtraction where it stands. */
+static void look_twin(nn_errors *e, const float *y, const double *truth, int64_t n)
+{
+    const int64_t least = (int64_t)(1023 - 126) << 52, most = (int64_t)(1023 + 127) << 52;
+    const uint64_t inverse = (uint64_t)(2 * 1023 + 23) << 52; /* modulo 2^64 */
+    const look_l8 none = {0};
+    look_d8 sum = {0}, infinite = {0};
+    infinite += __builtin_inf();
+    *e = (nn_errors){.n = n, .index = -1};
+    for (int64_t at = 0; at < n; at += LOOK_BLOCK) {
+        const int64_t m = n - at < LOOK_BLOCK ? n - at : LOOK_BLOCK;
+        LOOK_AT(float, float32, y + at, m)
+        LOOK_AT(double, float64, truth + at, m)
+        double figure[LOOK_BLOCK + LOOK];
+        look_d8 worst = {0};
+        for (int64_t i = 0; i < m; i += LOOK) {
+            look_f8 narrow;
+            look_d8 want;
+            LOOK_LOAD(narrow, float32 + i);
+            LOOK_LOAD(want, float64 + i);
+            const look_d8 got = __builtin_convertvector(narrow, look_d8);
+            look_l8 x = LOOK_EXPONENT(want);
+            const look_l8 finite = (x < LOOK_NONE) & (LOOK_EXPONENT(got) < LOOK_NONE);
+            x = LOOK_BLEND(look_l8, x < least, none + least, x);
+            x = LOOK_BLEND(look_l8, x > most, none + most, x);
+            const look_d8 ulps = (look_d8)((look_l8)(got - want) & INT64_MAX) * (look_d8)(inverse - (look_u8)x);
+            const look_l8 differ = (got != want) & ((got == got) | (want == want));
+            const look_d8 found = LOOK_BLEND(look_d8, finite, ulps, differ & (look_l8)infinite);
+            sum += found;
+            worst = LOOK_BLEND(look_d8, found > worst, found, worst);
+            memcpy(figure + i, &found, sizeof found);
+        }
+        look_worst(e, &worst, figure, at, m);
+    }
+    e->sum = LOOK_TOTAL(sum);
+}
+
+static void look_terms(nn_errors *e, const double *sum, const float *sizes, int64_t n)
+{
+    const look_l8 none = {0};
+    look_d8 total = {0};
+    *e = (nn_errors){.n = n, .index = -1};
+    for (int64_t at = 0; at < n; at += LOOK_BLOCK) {
+        const int64_t m = n - at < LOOK_BLOCK ? n - at : LOOK_BLOCK;
+        LOOK_AT(float, float32, sizes + at, m)
+        LOOK_AT(double, float64, sum + at, m)
+        double figure[LOOK_BLOCK + LOOK];
+        look_d8 worst = {0};
+        for (int64_t i = 0; i < m; i += LOOK) {
+            look_f8 narrow;
+            look_d8 s;
+            LOOK_LOAD(narrow, float32 + i);
+            LOOK_LOAD(s, float64 + i);
+            const look_d8 size = __builtin_convertvector(narrow, look_d8);
+            const look_l8 above = LOOK_EXPONENT(size), below = LOOK_EXPONENT(s);
+            look_l8 bits = (above - below) & (above < LOOK_NONE) & (below < LOOK_NONE) & (size > 0);
+            bits = (bits & (bits > 0)) >> 52;
+            bits = LOOK_BLEND(look_l8, bits > LOOK_FLOAT_BITS, none + LOOK_FLOAT_BITS, bits);
+            const look_d8 found = __builtin_convertvector(bits, look_d8);
+            total += found;
+            worst = LOOK_BLEND(look_d8, found > worst, found, worst);
+            memcpy(figure + i, &found, sizeof found);
+        }
+        look_worst(e, &worst, figure, at, m);
+    }
+    e->sum = LOOK_TOTAL(total);
+}
+
+static void look_widen(double *y, const float *x, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + LOOK <= n; i += LOOK) {
+        look_f8 v;
+        LOOK_LOAD(v, x + i);
+        const look_d8 wide = __builtin_convertvector(v, look_d8);
+        memcpy(y + i, &wide, sizeof wide);
+    }
+    for (; i < n; i++)
+        y[i] = (double)x[i];
+}
+
+static void look_sizes(float *y, const float *x, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + LOOK <= n; i += LOOK) {
+        look_i8 v;
+        LOOK_LOAD(v, x + i);
+        v &= 0x7fffffff;
+        memcpy(y + i, &v, sizeof v);
+    }
+    for (; i < n; i++)
+        y[i] = x[i] < 0 ? -x[i] : x[i];
+}
