@@ -4,8 +4,9 @@
 
 is NN_OP_SOFTMAX_FWD, "y x; N C exact": the op's name, then its buffers as the header lists them (outputs first, NULL where one
 is absent), its sizes, its scalars. `real` is float. Sizes called act, planes and exact are left out, with the scalars of act:
-nothing is fused, every product is of floats, and 2 ulp are enough of an elementary function. A buffer whose type depends on the sizes is void *. A size that is called like a buffer
-gets an underscore. Ops that draw random numbers or read the position in the training have no such function.
+nothing is fused, every product is of floats, and 2 ulp are enough of an elementary function. A buffer whose type depends on the
+sizes is void *. A size that is called like a buffer gets an underscore. Ops that draw random numbers or read the position in the
+training have no such function.
 
 Nothing here is a list of kernels: names and order come from the header, types and roles from nncore.bench.cases.
 """
