@@ -188,6 +188,10 @@ static inline int32_t nn_exact_dim(int32_t op)
     default: return -1;
     }
 }
+static inline int64_t nn_wants_exact(const nn_instr *in)
+{
+    return nn_exact_dim(in->op) < 0 ? 0 : in->dim[nn_exact_dim(in->op)];
+}
 /* The kernel of an op for this call. */
 static inline nn_range_fn *nn_kernel_of(const nn_call *c, int64_t op)
 {

@@ -111,12 +111,6 @@ static int is_other_math(const nn_instr *in)
     return planes >= 0 && in->dim[planes] > 0;
 }
 
-static int is_exact(const nn_instr *in)
-{
-    const int32_t at = nn_exact_dim(in->op);
-    return at >= 0 && in->dim[at];
-}
-
 /* What the instruction raised on this rank, into its row. A product of another math mode stands between two barriers. */
 static void note_events(const execution *e, const nn_call *c, const nn_tape *tape, int64_t base)
 {
@@ -139,7 +133,7 @@ static void execute(const execution *e, const nn_team *team, const nn_tape *tape
     resolve(tape, in, e->run, arg, nbytes);
     int32_t is_double = tape->real == NN_F64;
     nn_call c = {arg, nbytes, in->dim, in->scalar, team, is_double ? e->kernels->f64 : e->kernels->f32,
-                 e->kernels->f64, e->kernels->bf16, is_exact(in) && !is_double ? e->kernels->exact : NULL, e->run, e->fault,
+                 e->kernels->f64, e->kernels->bf16, nn_wants_exact(in) && !is_double ? e->kernels->exact : NULL, e->run, e->fault,
                  is_double, 0, (int32_t)index};
     nn_op_fn *const *reference = e->kernels->reference[is_double];
     if (!is_double && nn_is_emulated(in)) {
@@ -350,8 +344,7 @@ int32_t nn_tape_check(const nn_tape *tape, nn_fault *fault)
                 return refuse(fault, NN_ERR_ARGUMENT, i, a);
         if (nn_act_dim(in->op) >= 0 && !fused_ok(in->dim[nn_act_dim(in->op)]))
             return refuse(fault, NN_ERR_ARGUMENT, i, -1);
-        const int32_t exact = nn_exact_dim(in->op);
-        if (exact >= 0 && in->dim[exact] != 0 && in->dim[exact] != 1)
+        if (nn_wants_exact(in) >> 1)
             return refuse(fault, NN_ERR_ARGUMENT, i, -1);
         if (!nn_accumulator_ok(in))
             return refuse(fault, NN_ERR_ARGUMENT, i, -1);
