@@ -285,7 +285,7 @@ static void tile_conv_images(const nn_call *c, int64_t begin, int64_t end, int b
         float *y = (float *)c->arg[0] + begin * rows * x.out_row;
         void *arg[2] = {y, y};
         nn_call call = {.arg = arg, .dim = &count, .scalar = c->scalar};
-        c->set->range[v.last](&call, 0, count);
+        nn_kernel_of(c, v.last)(&call, 0, count);
     }
 }
 

@@ -15,8 +15,11 @@
 
 #include "internal.h"
 
-#define NN_SETS(level) extern const nn_kernel_set nn_kernels_##level##_f32, nn_kernels_##level##_f64;
-#define NN_TABLE(name, level, bf16, ...) {name, &nn_kernels_##level##_f32, &nn_kernels_##level##_f64, bf16, {__VA_ARGS__}}
+#define NN_SETS(level) \
+    extern const nn_kernel_set nn_kernels_##level##_f32, nn_kernels_##level##_f64; \
+    extern nn_range_fn *const nn_kernels_##level##_exact[NN_OP_COUNT_];
+#define NN_TABLE(name, level, bf16, ...) \
+    {name, &nn_kernels_##level##_f32, &nn_kernels_##level##_f64, nn_kernels_##level##_exact, bf16, {__VA_ARGS__}}
 #define NN_LEVEL(level, runs) {NN_TABLE(#level, level, &nn_kernels_##level##_f32.bf16, NULL, NULL), runs}
 
 static int always(void) { return 1; }

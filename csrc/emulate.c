@@ -84,7 +84,7 @@ static void drive_product(const nn_call *c, nn_emulated e, int plain, const floa
         if (act >= 0) {
             void *arg[2] = {y, y};
             nn_call call = {.arg = arg, .dim = &columns, .scalar = c->scalar};
-            c->set->range[act](&call, 0, columns);
+            nn_kernel_of(c, act)(&call, 0, columns);
         }
     }
 }

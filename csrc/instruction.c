@@ -22,13 +22,14 @@ void nn_run_instruction(nn_bound *b, const nn_kernels *kernels, const nn_team *t
 {
     const nn_instr *in = &tape->instrs[index];
     int32_t is_double = tape->real == NN_F64;
+    nn_range_fn *const *exact = nn_wants_exact(in) && !is_double ? kernels->exact : NULL;
     *b = (nn_bound){.call = {b->arg, b->nbytes, in->dim, in->scalar, team, is_double ? kernels->f64 : kernels->f32, kernels->f64,
-                             kernels->bf16, run, fault, is_double, 0, (int32_t)index}};
+                             kernels->bf16, exact, run, fault, is_double, 0, (int32_t)index}};
     nn_resolve(tape, in, run, b->arg, b->nbytes);
     nn_op_fn *const *reference = kernels->reference[is_double];
     if (!is_double && nn_is_emulated(in))
         nn_emulate(&b->call, in->op, reference != NULL);
-    else if (!reference || !reference[in->op])
+    else if (!reference || !reference[in->op] || exact)
         nn_drivers[in->op](&b->call);
     else if (team->rank == 0)
         reference[in->op](&b->call);

@@ -55,7 +55,12 @@ int nn_pace_passed(const nn_pace *p);
 int32_t nn_pace_meet(nn_pace *p, const nn_team *team, const volatile int32_t *verdict);
 
 /* ---- calls -----------------------------------------------------------------------------------------------------*/
-typedef struct nn_call {
+typedef struct nn_call nn_call;
+/* A kernel is serial, over elements, rows or chunks [begin, end) as its op file says. */
+typedef void nn_range_fn(const nn_call *c, int64_t begin, int64_t end);
+typedef void nn_op_fn(const nn_call *c);
+
+struct nn_call {
     void *const *arg;      /* resolved pointers, outputs first; NULL where absent */
     const int64_t *nbytes; /* what each points at, for ops that index data from outside */
     const int64_t *dim;
@@ -64,16 +69,13 @@ typedef struct nn_call {
     const struct nn_kernel_set *set;  /* kernels of the level for this real type */
     const struct nn_kernel_set *math; /* its f64 set, for exp, log, sin, cos, pow in drivers */
     const struct nn_bf16_set *bf16;   /* kernels of the other math modes */
+    nn_range_fn *const *exact;        /* by opcode, if the instruction asks for correctly rounded elementary functions */
     const nn_run *run;
     nn_fault *fault;
     int32_t is_double; /* real is double */
     int32_t pass;      /* for kernels of several passes, which their driver counts */
     int32_t instr;     /* its index in the tape */
-} nn_call;
-
-/* A kernel is serial, over elements, rows or chunks [begin, end) as its op file says. */
-typedef void nn_range_fn(const nn_call *c, int64_t begin, int64_t end);
-typedef void nn_op_fn(const nn_call *c);
+};
 
 /* c (m, n) = a b, then per row: + bias, act. Strides in elements; c has unit column stride. One FMA chain per output. */
 typedef struct nn_gemm_args {
@@ -113,6 +115,12 @@ typedef double nn_probe_fn(int32_t what, void *out, const void *data, int64_t nb
 
 enum { NN_NORMALS = 64 };
 
+/* Correctly rounded functions of as many floats as a vector of the level has (vec/exact_f64.h); x and y do not overlap. */
+typedef void nn_exact_fn(float *y, const float *x);
+typedef struct nn_exact_set {
+    nn_exact_fn *exp, *expm1, *log, *tanh, *sigmoid, *softplus;
+} nn_exact_set;
+
 /* Kernels of one ISA for one real type: the one symbol an object of pass_kernel.c exports. */
 typedef struct nn_kernel_set {
     nn_range_fn *range[NN_OP_COUNT_]; /* NULL for ops that are driver only */
@@ -126,6 +134,7 @@ typedef struct nn_kernel_set {
     double (*sin)(double);
     double (*cos)(double);
     double (*pow)(double, double);
+    nn_exact_set exact;                  /* likewise only there */
     void (*uniforms)(double *out, uint64_t seed, uint32_t stream, uint64_t index, uint32_t block); /* NN_NORMALS: mix.c */
     void (*normals)(double *out, double deviation, uint64_t seed, uint32_t stream, uint64_t index, uint32_t block);
     nn_look_set look;                    /* empty in the f64 sets */
@@ -134,6 +143,7 @@ typedef struct nn_kernel_set {
 struct nn_kernels {
     const char *name;
     const nn_kernel_set *f32, *f64;
+    nn_range_fn *const *exact; /* kernels of f32 with correctly rounded elementary functions (pass_exact.c), or NULL */
     const nn_bf16_set *bf16;
     nn_op_fn *const *reference[2]; /* whole-op definitions (f32, f64); NULL except at the level "reference" */
 };
@@ -160,6 +170,42 @@ static inline int32_t nn_planes_dim(int32_t op)
     case NN_OP_CONV_BWD_WEIGHT: return 17;
     default: return -1;
     }
+}
+/* Where an op keeps whether its elementary functions, or those of its fused activation, are the fast ones (0) or the correctly
+ * rounded ones (1): pass_exact.c; -1 for an op without any. */
+static inline int32_t nn_exact_dim(int32_t op)
+{
+    switch (op) {
+    case NN_OP_EXPONENTIAL:
+    case NN_OP_LOGARITHM:
+    case NN_OP_SIGMOID_FWD:
+    case NN_OP_TANH_FWD:
+    case NN_OP_ELU_FWD:
+    case NN_OP_SOFTPLUS_FWD:
+    case NN_OP_SOFTPLUS_BWD: return 1;
+    case NN_OP_SOFTMAX_FWD:
+    case NN_OP_LOG_SOFTMAX_FWD:
+    case NN_OP_LOG_SOFTMAX_BWD:
+    case NN_OP_SOFTMAX_XENT:
+    case NN_OP_SOFTMAX_XENT_SOFT:
+    case NN_OP_BINARY_XENT:
+    case NN_OP_LOGISTIC_LOSS: return 2;
+    case NN_OP_LOCAL_NORM_FWD:
+    case NN_OP_LOCAL_NORM_BWD: return 3;
+    case NN_OP_DENSE_FWD: return 5;
+    case NN_OP_CONV_FWD:
+    case NN_OP_CONV_BWD_DATA: return 18;
+    default: return -1;
+    }
+}
+static inline int64_t nn_wants_exact(const nn_instr *in)
+{
+    return nn_exact_dim(in->op) < 0 ? 0 : in->dim[nn_exact_dim(in->op)];
+}
+/* The kernel of an op for this call. */
+static inline nn_range_fn *nn_kernel_of(const nn_call *c, int64_t op)
+{
+    return c->exact && c->exact[op] ? c->exact[op] : c->set->range[op];
 }
 /* rounding.c: whether an instruction's sums are emulated, and whether its code, if there is one, is one of nn_accumulator's. */
 int nn_is_emulated(const nn_instr *in);

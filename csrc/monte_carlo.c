@@ -11,7 +11,7 @@
 extern const nn_kernel_set nn_kernels_portable_f32, nn_kernels_portable_f64;
 
 static const nn_kernels random_kernels = {
-    "random", &nn_kernels_random_f32, &nn_kernels_portable_f64, &nn_kernels_random_f32.bf16, {NULL, NULL}};
+    "random", &nn_kernels_random_f32, &nn_kernels_portable_f64, NULL, &nn_kernels_random_f32.bf16, {NULL, NULL}};
 
 const nn_kernels *nn_kernels_random(void) { return &random_kernels; }
 

@@ -59,17 +59,19 @@ typedef enum nn_schedule {
  * One line an op: formula; buffers, outputs first (x? may be absent, x! is read and written); dims; scalars. Ops that add up
  * may have an accumulator's code as one dim more (nn_sums_dim).
  * The story of each is in csrc/ops/<family>.c, its derivative in nncore/graph/ops/. The numbers are private to a
- * build; files store the names. */
+ * build; files store the names. exact: 0, elementary functions good to 2 ulp (vec/elementary.h), of a product those of its
+ * activation; or 1, correctly rounded ones (vec/exact_f64.h), where the tape is of floats. */
 typedef enum nn_opcode {
     /* gemm.c. act is the opcode of an elementwise _fwd op fused as epilogue, or -1; its scalars follow. planes: the math mode, 0
      * f32, 1 bf16, 2 bf16x3, 3 bf16x6 (bf16.h) */
-    NN_OP_DENSE_FWD,        /* y = act(x w + b). y x w b?; N I O act planes; scalars of act */
+    NN_OP_DENSE_FWD,        /* y = act(x w + b). y x w b?; N I O act planes exact; scalars of act */
     NN_OP_DENSE_BWD_DATA,   /* dx = dy w^T. dx dy w; N I O planes */
     NN_OP_DENSE_BWD_WEIGHT, /* dw[s] = x[s]^T dy[s], rows split in shards. dw x dy; N I O shards planes */
     /* conv.c. x (N,H,W,C), w (R,S,C/G,K), y (N,P,Q,K); strides sh sw, padding at the top and left pt pl, dilations dh dw,
      * groups G; act and planes as in dense_fwd, planes 0 if G > 1 */
-    NN_OP_CONV_FWD,        /* y = act(x * w + b). y x w b?; N H W C R S K P Q sh sw pt pl dh dw G act planes; scalars of act */
-    NN_OP_CONV_BWD_DATA,   /* dx = act(dy * w turned + b). dx dy w b?; N H W C R S K P Q sh sw pt pl dh dw G act planes;
+    NN_OP_CONV_FWD,        /* y = act(x * w + b). y x w b?; N H W C R S K P Q sh sw pt pl dh dw G act planes exact;
+                              scalars of act */
+    NN_OP_CONV_BWD_DATA,   /* dx = act(dy * w turned + b). dx dy w b?; N H W C R S K P Q sh sw pt pl dh dw G act planes exact;
                               scalars of act */
     NN_OP_CONV_BWD_WEIGHT, /* dw[z] = x[z] * dy[z], images split in shards. dw x dy; N H W C R S K P Q sh sw pt pl dh dw G
                               shards planes */
@@ -91,29 +93,29 @@ typedef enum nn_opcode {
     NN_OP_FILL,         /* y = c. y; n; c */
     NN_OP_QUOTIENT,     /* y = a / b. y a b; n */
     NN_OP_SQUARE_ROOT,  /* y = sqrt(x), NaN below 0. y x; n */
-    NN_OP_EXPONENTIAL,  /* y = exp(x). y x; n */
-    NN_OP_LOGARITHM,    /* y = log(x), -inf at 0, NaN below. y x; n */
+    NN_OP_EXPONENTIAL,  /* y = exp(x). y x; n exact */
+    NN_OP_LOGARITHM,    /* y = log(x), -inf at 0, NaN below. y x; n exact */
     /* activation.c; y may alias x, dx may alias dy. Derivatives are written in y where y determines them */
     NN_OP_STEP_FWD,       /* y = [x >= 0]. y x; n */
     NN_OP_SATLIN_FWD,     /* y = min(max(x, 0), 1). y x; n */
     NN_OP_SATLIN_BWD,     /* dx = dy [0 < y < 1]. dx dy y; n */
-    NN_OP_SIGMOID_FWD,    /* y = 1 / (1 + exp(-lambda x)). y x; n; lambda */
+    NN_OP_SIGMOID_FWD,    /* y = 1 / (1 + exp(-lambda x)). y x; n exact; lambda */
     NN_OP_SIGMOID_BWD,    /* dx = dy lambda y (1 - y). dx dy y; n; lambda */
-    NN_OP_TANH_FWD,       /* y = a tanh(b x). y x; n; a b */
+    NN_OP_TANH_FWD,       /* y = a tanh(b x). y x; n exact; a b */
     NN_OP_TANH_BWD,       /* dx = dy (b / a) (a - y) (a + y). dx dy y; n; a b */
     NN_OP_RELU_FWD,       /* y = x < 0 ? 0 : x. y x; n */
     NN_OP_RELU_BWD,       /* dx = dy [y > 0]. dx dy y; n */
     NN_OP_LEAKY_RELU_FWD, /* y = x < 0 ? slope x : x. y x; n; slope */
     NN_OP_LEAKY_RELU_BWD, /* dx = y > 0 ? dy : slope dy. dx dy y; n; slope */
-    NN_OP_ELU_FWD,        /* y = x > 0 ? lambda x : lambda alpha (exp(x) - 1). y x; n; lambda alpha */
+    NN_OP_ELU_FWD,        /* y = x > 0 ? lambda x : lambda alpha (exp(x) - 1). y x; n exact; lambda alpha */
     NN_OP_ELU_BWD,        /* dx = dy (y > 0 ? lambda : y + lambda alpha). dx dy y; n; lambda alpha */
-    NN_OP_SOFTPLUS_FWD,   /* y = log(1 + exp(x)). y x; n */
-    NN_OP_SOFTPLUS_BWD,   /* dx = dy / (1 + exp(-x)). dx dy x; n */
+    NN_OP_SOFTPLUS_FWD,   /* y = log(1 + exp(x)). y x; n exact */
+    NN_OP_SOFTPLUS_BWD,   /* dx = dy / (1 + exp(-x)). dx dy x; n exact */
     /* softmax.c; row by row, the row maximum subtracted first */
-    NN_OP_SOFTMAX_FWD,     /* y = exp(x - max) / sum. y x; N C */
+    NN_OP_SOFTMAX_FWD,     /* y = exp(x - max) / sum. y x; N C exact */
     NN_OP_SOFTMAX_BWD,     /* dx = y (dy - sum_j dy_j y_j). dx dy y; N C */
-    NN_OP_LOG_SOFTMAX_FWD, /* y = x - max - log(sum exp(x - max)). y x; N C */
-    NN_OP_LOG_SOFTMAX_BWD, /* dx = dy - exp(y) sum_j dy_j. dx dy y; N C */
+    NN_OP_LOG_SOFTMAX_FWD, /* y = x - max - log(sum exp(x - max)). y x; N C exact */
+    NN_OP_LOG_SOFTMAX_BWD, /* dx = dy - exp(y) sum_j dy_j. dx dy y; N C exact */
     /* pool.c; windows R x S, strides sh sw, padding ph pw left out; x (N, H, W, C), y (N, P, Q, C), P = (H + 2 ph - R) / sh + 1.
      * index holds the tap r S + s, u8 if R S <= 256, else i32; dx sums over the windows of an element, (p, q) ascending */
     NN_OP_MAX_POOL_FWD, /* y = max over the window, index = its first tap. y index x; N H W C R S sh sw ph pw */
@@ -132,13 +134,13 @@ typedef enum nn_opcode {
                          rows inputs A B C D E F G H I J K */
     NN_OP_BLOCK_COPY, /* y[n,p,q,k] = x[n, p + a, q + b, k + c], 0 outside x. y x; N H W C P Q K a b c */
     /* loss.c; one loss per row (N), and dz = scale dloss/dz computed along with it */
-    NN_OP_SOFTMAX_XENT,   /* loss = logsumexp(z) - z[t]. loss dz z labels; N C; scale */
-    NN_OP_SOFTMAX_XENT_SOFT, /* loss = logsumexp(z) sum_j t_j - sum_j t_j z_j, any t >= 0. loss dz z t; N C; scale */
+    NN_OP_SOFTMAX_XENT,   /* loss = logsumexp(z) - z[t]. loss dz z labels; N C exact; scale */
+    NN_OP_SOFTMAX_XENT_SOFT, /* loss = logsumexp(z) sum_j t_j - sum_j t_j z_j, any t >= 0. loss dz z t; N C exact; scale */
     NN_OP_SQUARED_ERROR,  /* loss = f sum_j (z - t)^2: f = 1/2 SquaredError, 1/C MSE. loss dz z t; N C; scale f */
     NN_OP_ABSOLUTE_ERROR, /* loss = sum_j |z - t|. loss dz z t; N C; scale */
     NN_OP_HUBER,          /* loss = sum_j |e| <= d ? e^2/2 : d(|e| - d/2). loss dz z t; N C; scale delta */
-    NN_OP_BINARY_XENT,    /* loss = sum_j softplus(z) - t z, t in [0, 1]. loss dz z t; N C; scale */
-    NN_OP_LOGISTIC_LOSS,  /* loss = sum_j log(1 + exp(-t z)), t = -1 or +1. loss dz z t; N C; scale */
+    NN_OP_BINARY_XENT,    /* loss = sum_j softplus(z) - t z, t in [0, 1]. loss dz z t; N C exact; scale */
+    NN_OP_LOGISTIC_LOSS,  /* loss = sum_j log(1 + exp(-t z)), t = -1 or +1. loss dz z t; N C exact; scale */
     NN_OP_HINGE,          /* loss = sum_j max(0, 1 - t z), t = -1 or +1. loss dz z t; N C; scale */
     NN_OP_MULTI_HINGE,    /* loss = sum_{j != t} max(0, 1 + z_j - z_t). loss dz z labels; N C; scale */
     NN_OP_PERCEPTRON,     /* loss = sum_j ([z >= 0] - t) z, t = 0 or 1. loss dz z t; N C; scale */
@@ -175,8 +177,8 @@ typedef enum nn_opcode {
                                     dx dy x mean inverse gamma?; N D */
     NN_OP_LAYER_NORM_BWD_WEIGHT, /* dgamma[s] = sum_i dy z, dbeta[s] = sum_i dy. dgamma dbeta dy x mean inverse; N D shards */
     /* local_norm.c; sums over the `size` (odd, at most 129) channels around each */
-    NN_OP_LOCAL_NORM_FWD, /* y = x s^-beta, s = k + alpha sum x^2. y s x; N C size; k alpha beta */
-    NN_OP_LOCAL_NORM_BWD, /* dx = dy s^-beta - 2 alpha beta x sum dy x s^(-beta-1). dx dy x s; N C size; k alpha beta */
+    NN_OP_LOCAL_NORM_FWD, /* y = x s^-beta, s = k + alpha sum x^2. y s x; N C size exact; k alpha beta */
+    NN_OP_LOCAL_NORM_BWD, /* dx = dy s^-beta - 2 alpha beta x sum dy x s^(-beta-1). dx dy x s; N C size exact; k alpha beta */
     NN_OP_ERASE,         /* y = x but for a rectangle of zeros, mean or noise (fill 0, 1, 2) with probability p. y x mean?;
                             N H W C n fill; p low high aspect full */
     NN_OP_NOISE,         /* y = x + sigma N(0, 1). y x; N D; sigma */

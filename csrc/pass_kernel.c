@@ -6,6 +6,9 @@
 #include "random.h"
 #include "vec/vec.h"
 #include "vec/elementary.h"
+#if NN_REAL_IS_DOUBLE
+#include "vec/exact_f64.h"
+#endif
 #include "vec/philox.h"
 
 #define NN_PASS_KERNEL
@@ -55,6 +58,7 @@ const nn_kernel_set NN_SET = {
     .sin = scalar_sin,
     .cos = scalar_cos,
     .pow = scalar_pow,
+    .exact = {exact_exp, exact_expm1, exact_log, exact_tanh, exact_sigmoid, exact_softplus},
     .uniforms = fill_uniforms,
     .normals = fill_normals,
 #endif

@@ -126,20 +126,6 @@ static inline double nn_round_double(const nn_machine *m, double x, uint64_t dic
     return nn_round_bits(m, field ? low | (uint64_t)1 << 52 : low, field ? field - 1075 : -1074, negative, dice);
 }
 
-/* a + b to odd, for sums that neither overflow nor underflow. */
-static inline double nn_add_odd(double a, double b)
-{
-    const double sum = a + b, part = sum - a, error = (a - (sum - part)) + (b - part); /* Knuth's two-sum */
-    uint64_t bits = nn_bits_of(sum);
-    if (nn_is_finite(sum) && error != 0 && !(bits & 1)) {
-        bits = (error > 0) == (sum > 0) ? bits + 1 : bits - 1;
-        double odd;
-        memcpy(&odd, &bits, sizeof odd);
-        return odd;
-    }
-    return sum;
-}
-
 NN_ALWAYS double nn_plus(int kind, nn_machine *m, double a, double b)
 {
     if (kind == MACHINE_F32)

@@ -52,7 +52,7 @@ void nn_drive_range(const nn_call *c, int32_t op, int64_t n, int64_t grain)
     int64_t begin, end;
     nn_team_split(c->team, n, grain, &begin, &end);
     if (begin < end)
-        c->set->range[op](c, begin, end);
+        nn_kernel_of(c, op)(c, begin, end);
 }
 
 static int64_t first_nonfinite(const void *p, int32_t real, int64_t n)
@@ -316,6 +316,8 @@ int32_t nn_tape_check(const nn_tape *tape, nn_fault *fault)
             if (in->arg[a] < -1 || in->arg[a] >= tape->n_buffers)
                 return refuse(fault, NN_ERR_ARGUMENT, i, a);
         if (nn_act_dim(in->op) >= 0 && !fused_ok(in->dim[nn_act_dim(in->op)]))
+            return refuse(fault, NN_ERR_ARGUMENT, i, -1);
+        if (nn_wants_exact(in) >> 1)
             return refuse(fault, NN_ERR_ARGUMENT, i, -1);
         if (!nn_accumulator_ok(in))
             return refuse(fault, NN_ERR_ARGUMENT, i, -1);

@@ -79,6 +79,11 @@ class BuildKernels(build_ext):
                     continue
                 name = f"nn_kernels_{isa}_{suffix}"
                 units.append((CSRC / "pass_kernel.c", name, [real, f"-DNN_SET={name}", *flags]))
+        for isa, flags in self._levels().items():
+            if isa != "amx":
+                name = f"nn_kernels_{isa}_exact"
+                names = [f"-DNN_SET={name}", f"-DNN_DOUBLES=nn_kernels_{isa}_f64"]
+                units.append((CSRC / "pass_exact.c", name, ["-DNN_REAL_IS_DOUBLE=0", *names, *flags]))
         if "amx" in self._levels():
             units.append((CSRC / "amx.c", "amx", self._levels()["amx"]))
         have = [f"-DNN_HAVE_{isa.upper()}" for isa in self._levels()]

@@ -122,7 +122,7 @@ def _window(c, C, size):
 
 
 def local_norm_fwd(call):
-    N, C, size = call.dims
+    N, C, size = call.dims[:3]
     k, alpha, beta = call.scalars
     y, s = [], []
     for x in rows(call.values(2), C, N):
@@ -133,7 +133,7 @@ def local_norm_fwd(call):
 
 
 def local_norm_bwd(call):
-    N, C, size = call.dims
+    N, C, size = call.dims[:3]
     k, alpha, beta = call.scalars
     dx = []
     for dy, x, s in zip(*(rows(call.values(i), C, N) for i in (1, 2, 3)), strict=True):

@@ -27,7 +27,7 @@ except ImportError:  # Python 3.10
 
 X86 = platform.machine() in ("x86_64", "AMD64")
 FMA_LEVELS = ("scalar", "avx2", "avx512") if X86 else ("portable", "scalar", "neon")  # AArch64 has fma in its baseline
-KERNELS = [f"nn_kernels_{isa}_{real}" for isa in _build.isa_flags() for real in ("f32", "f64")]
+KERNELS = [f"nn_kernels_{isa}_{kind}" for isa in _build.isa_flags() for kind in ("f32", "f64", "exact")]
 
 
 def tool(name: str, *arguments: str) -> str:

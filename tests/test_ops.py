@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from nncore.bench.cases import SPECIAL, Call, Case, collect, given, made
+from nncore.bench.cases import SPECIAL, Call, Case, collect, exact_cases, given, made
 from tests.harness import LEVELS, assert_within, have, isa, need_level, op_names, run_op, same_bits  # noqa: F401
 
-CASES = collect()
+CASES = [*collect(), *exact_cases()]
 EACH = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 ORACLE = 4.0  # libm within 1 ulp (2 u), and one more operation or rounding behind it
 ORACLES = [importlib.import_module(f"tests.{p.stem}") for p in sorted(Path(__file__).parent.glob("oracle*.py"))]

@@ -186,7 +186,7 @@ static void conv_product(const nn_call *c, const conv_shape *v, int64_t inputs, 
 {
     nn_gemm_args g = {.m = v->N * v->H * v->W, .n = outputs, .k = inputs, .a = c->arg[1], .rsa = inputs, .csa = 1,
                       .b = c->arg[2], .rsb = rsb, .csb = csb, .c = c->arg[0], .rsc = outputs, .bias = c->arg[3],
-                      .act = v->last < 0 ? NULL : c->set->range[v->last], .scalar = c->scalar,
+                      .act = v->last < 0 ? NULL : nn_kernel_of(c, v->last), .scalar = c->scalar,
                       .planes = v->planes};
     gemm_team(c->team, c->set, c->bf16, g, c->is_double ? 8 : 4);
 }

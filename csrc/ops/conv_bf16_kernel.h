@@ -67,7 +67,7 @@ static void conv_bf16_gather(const nn_call *c, int64_t begin, int64_t end, int b
                 bf16_multiply(&o, c->team->scratch, NN_RANK_NBYTES);
             }
         nn_gemm_args g = {.n = outputs, .c = x.out, .rsc = outputs, .bias = c->arg[3], .scalar = c->scalar,
-                          .act = v.last < 0 ? NULL : c->set->range[v.last]};
+                          .act = v.last < 0 ? NULL : nn_kernel_of(c, v.last)};
         for (int64_t i = 0; i < rows * columns && (g.bias || g.act); i++)
             epilogue(&g, i, 1, 0, outputs);
     }

@@ -24,7 +24,7 @@ static void conv_band(conv_job *x, const nn_call *c, const conv_part *part, int6
         real *y = x->out + n * x->out_image + p * x->out_row;
         void *arg[2] = {y, y};
         nn_call call = {.arg = arg, .dim = &count, .scalar = c->scalar};
-        c->set->range[v.last](&call, 0, count);
+        nn_kernel_of(c, v.last)(&call, 0, count);
     }
 }
 

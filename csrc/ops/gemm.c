@@ -164,7 +164,7 @@ static void dense_fwd(const nn_call *c)
 {
     int64_t N = c->dim[0], I = c->dim[1], O = c->dim[2], act = c->dim[3];
     nn_gemm_args g = {.m = N, .n = O, .k = I, .a = c->arg[1], .rsa = I, .csa = 1, .b = c->arg[2], .rsb = O, .csb = 1,
-                      .c = c->arg[0], .rsc = O, .bias = c->arg[3], .act = act < 0 ? NULL : c->set->range[act],
+                      .c = c->arg[0], .rsc = O, .bias = c->arg[3], .act = act < 0 ? NULL : nn_kernel_of(c, act),
                       .scalar = c->scalar, .planes = gemm_planes(c, NN_OP_DENSE_FWD)};
     gemm_team(c->team, c->set, c->bf16, g, c->is_double ? 8 : 4);
 }

@@ -15,6 +15,8 @@
  * Speed: one long chain each, of some 30 operations. With two vectors a round (elementwise.c) the chains overlap, and two
  * operations a cycle are the limit: to be faster is to do less.
  *
+ * exact_f64.h makes correctly rounded functions of floats of the double ones.
+ *
  * Specials are IEEE's: NaN in, NaN out; every function is defined for every input. Subnormal results are rounded once. */
 #include "vec.h"
 

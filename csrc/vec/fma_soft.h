@@ -8,12 +8,10 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The product of two floats is exact in double (48 <= 53 bits, exponent in range). Their sum with c is rounded to odd:
- * with 53 >= 2 * 24 + 2 bits the second rounding, to float, is then the only one that counts. */
-static inline float nn_fmaf_soft(float a, float b, float c)
+/* a + b rounded to odd: of an inexact sum's two neighbours the odd one, for sums that neither overflow nor underflow. */
+static inline double nn_add_odd(double a, double b)
 {
-    double product = (double)a * b, sum = product + c;
-    double part = sum - product, error = (product - (sum - part)) + (c - part); /* Knuth's two-sum: exact */
+    double sum = a + b, part = sum - a, error = (a - (sum - part)) + (b - part); /* Knuth's two-sum: exact */
     uint64_t bits;
     memcpy(&bits, &sum, sizeof bits);
     int finite = (bits >> 52 & 0x7ff) != 0x7ff;
@@ -23,8 +21,12 @@ static inline float nn_fmaf_soft(float a, float b, float c)
         else bits--;
         memcpy(&sum, &bits, sizeof sum);
     }
-    return (float)sum;
+    return sum;
 }
+
+/* The product of two floats is exact in double (48 <= 53 bits, exponent in range). Their sum with c is rounded to odd:
+ * with 53 >= 2 * 24 + 2 bits the second rounding, to float, is then the only one that counts. */
+static inline float nn_fmaf_soft(float a, float b, float c) { return (float)nn_add_odd((double)a * b, c); }
 
 __extension__ typedef unsigned __int128 nn_u128;
 

@@ -13,7 +13,7 @@
  *   types      vreal; vint: signed integer lanes as wide as real (lane_int); vmask: one truth value per lane
  *   memory     v_load v_store (unaligned); v_load_m v_store_m (lanes outside the mask give +0 and are not touched);
  *              v_tail(n): the first n lanes, 0 <= n <= VW; v_load_u8 v_load_f32 v_store_f32 convert, with _m forms;
- *              v_store_u8, v_store_u8_m(p, n, a): integer lanes of 0 to 255 as bytes
+ *              v_store_u8, v_store_u8_m(p, n, a): integer lanes of 0 to 255 as bytes; v_narrow: rounded to float (double only)
  *   arithmetic v_add v_sub v_mul v_div v_sqrt; v_fma(a, b, c) = a b + c, v_fnma(a, b, c) = c - a b, rounded once;
  *              v_min(a, b) = a < b ? a : b and v_max(a, b) = a > b ? a : b: b if either is NaN or both are zeros
  *   compare    v_lt v_le v_gt v_ge v_eq: ordered, false on NaN; m_and m_or m_not m_any m_all m_count

@@ -99,6 +99,7 @@ V_INLINE __m128i v_half_mask(vmask m) /* the low 32 bits of each lane */
     __m256i low = _mm256_permutevar8x32_epi32(V_TO_BITS(m), _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6));
     return _mm256_castsi256_si128(low);
 }
+V_INLINE vreal v_narrow(vreal a) { return _mm256_cvtps_pd(_mm256_cvtpd_ps(a)); }
 V_INLINE vreal v_load_f32(const float *p) { return _mm256_cvtps_pd(_mm_loadu_ps(p)); }
 V_INLINE vreal v_load_f32_m(const float *p, vmask m) { return _mm256_cvtps_pd(_mm_maskload_ps(p, v_half_mask(m))); }
 V_INLINE void v_store_f32(float *p, vreal v) { _mm_storeu_ps(p, _mm256_cvtpd_ps(v)); }

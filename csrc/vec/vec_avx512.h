@@ -93,6 +93,7 @@ V_INLINE vreal v_from_bytes(__m128i b) { return _mm512_cvtepi32_pd(_mm256_cvtepu
 V_INLINE vreal v_load_u8(const uint8_t *p) { return v_from_bytes(_mm_loadl_epi64((const __m128i *)(const void *)p)); }
 V_INLINE __m128i v_to_bytes(vint a) { return _mm512_cvtepi64_epi8(a); }
 V_INLINE void v_store_u8(uint8_t *p, vint a) { _mm_storel_epi64((__m128i *)(void *)p, v_to_bytes(a)); }
+V_INLINE vreal v_narrow(vreal a) { return _mm512_cvtps_pd(_mm512_cvtpd_ps(a)); }
 V_INLINE vreal v_load_f32(const float *p) { return _mm512_cvtps_pd(_mm256_loadu_ps(p)); }
 V_INLINE vreal v_load_f32_m(const float *p, vmask m) { return _mm512_cvtps_pd(_mm256_maskz_loadu_ps(m, p)); }
 V_INLINE void v_store_f32(float *p, vreal v) { _mm256_storeu_ps(p, _mm512_cvtpd_ps(v)); }

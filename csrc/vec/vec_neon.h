@@ -103,6 +103,7 @@ V_INLINE vint v_toint(vreal a) { return vcvtnq_s64_f64(a); }
 V_INLINE vreal v_fromint(vint a) { return vcvtq_f64_s64(a); }
 V_INLINE vreal v_load_f32(const float *p) { return vcvt_f64_f32(vld1_f32(p)); }
 V_INLINE void v_store_f32(float *p, vreal v) { vst1_f32(p, vcvt_f32_f64(v)); }
+V_INLINE vreal v_narrow(vreal a) { return vcvt_f64_f32(vcvt_f32_f64(a)); }
 #else
 V_INLINE vint v_bits(vreal a) { return vreinterpretq_s32_f32(a); }
 V_INLINE vreal v_frombits(vint a) { return vreinterpretq_f32_s32(a); }

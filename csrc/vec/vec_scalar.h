@@ -136,6 +136,7 @@ V_INLINE void v_store_u8_m(uint8_t *p, int64_t n, vint a)
 {
     if (n > 0) *p = (uint8_t)a;
 }
+V_INLINE vreal v_narrow(vreal a) { return (float)a; }
 V_INLINE vreal v_load_f32(const float *p) { return *p; }
 V_INLINE vreal v_load_f32_m(const float *p, vmask m) { return m ? *p : 0; }
 V_INLINE void v_store_f32(float *p, vreal v) { *p = (float)v; }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from nncore._ffi import lib
-from nncore.bench.cases import Arg, Call, Case, collect, conv
+from nncore.bench.cases import Arg, Call, Case, collect, conv, exact_cases
 from nncore.bench.limits import Probe
 from nncore.graph.plan import MATH_MODES, Layout
 from nncore.graph.tape import PARALLEL_FLOP, Buffer, Executor, Instruction, Memory, Position, Tape
@@ -27,7 +27,7 @@ BY_PEAK = {*_FORMS, "conv_fwd", "conv_bwd_data", "conv_bwd_weight"}
 
 def cases(text: str = "") -> Iterator[tuple[Case, tuple[int, ...]]]:
     """(case, size) of all that is timed and has `text` in its name or shape."""
-    for case in collect():
+    for case in [*collect(), *exact_cases()]:
         sizes = list(case.bench)
         if case.name in _FORMS:
             sizes += [s for s in map(lambda p, op=case.op: _dense_size(op, *p), PRODUCTS) if s not in sizes]

@@ -2,10 +2,11 @@
 
     void softmax_fwd(float *y, const float *x, int64_t N, int64_t C);
 
-is NN_OP_SOFTMAX_FWD, "y x; N C": the op's name, then its buffers as the header lists them (outputs first, NULL where one is
-absent), its sizes, its scalars. `real` is float. Sizes called act and planes are left out, with the scalars of act: nothing is
-fused and every product is of floats. A buffer whose type depends on the sizes is void *. A size that is called like a buffer
-gets an underscore. Ops that draw random numbers or read the position in the training have no such function.
+is NN_OP_SOFTMAX_FWD, "y x; N C exact": the op's name, then its buffers as the header lists them (outputs first, NULL where one
+is absent), its sizes, its scalars. `real` is float. Sizes called act, planes and exact are left out, with the scalars of act:
+nothing is fused, every product is of floats, and 2 ulp are enough of an elementary function. A buffer whose type depends on the
+sizes is void *. A size that is called like a buffer gets an underscore. Ops that draw random numbers or read the position in the
+training have no such function.
 
 Nothing here is a list of kernels: names and order come from the header, types and roles from nncore.bench.cases.
 """
@@ -25,7 +26,7 @@ from nncore.errors import UsageError
 HEADER = Path(__file__).parents[2] / "csrc" / "nncore.h"
 C_TYPES = {"real": "float", "f32": "float", "f64": "double", "u8": "uint8_t", "i32": "int32_t", "i64": "int64_t"}
 _OPCODE = re.compile(r"^ +NN_OP_([A-Z0-9_]+?),? *(?:/\*((?:[^*]|\*(?!/))*)\*/)?$", re.M)
-_FIXED = {"act": -1, "planes": 0}  # sizes of products that are always the same here
+_FIXED = {"act": -1, "planes": 0, "exact": 0}  # sizes that are always the same here
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,10 @@ class Signature:
 
     def convert(self, call: Call) -> tuple[list, list[int], list[float]]:
         """(arguments with None where absent, sizes, scalars) as the function takes them. Raises ValueError for a call that
-        cannot be said so: a fused activation, or another math mode."""
+        cannot be said so: a fused activation, another math mode, correctly rounded functions."""
         dims = [*call.dims, *[0] * (len(self.sizes) - len(call.dims))]
         if any(dims[i] != _FIXED[s] for i, s in enumerate(self.sizes) if s in _FIXED):
-            raise ValueError(f"{self.name}: something is fused, or it is no product of floats")
+            raise ValueError(f"{self.name}: something is fused, no product of floats, or to be exact")
         return padded(call.args, len(self.arguments)), [dims[i] for i in self.kept], list(call.scalars)
 
 

@@ -22,7 +22,8 @@ class Recipe:
         from nncore.train import parts
 
         c = self.config
-        return parts.make_model(c.model, len(self.data.classes), seed, c.data.standardise, c.train.math)
+        return parts.make_model(c.model, len(self.data.classes), seed, c.data.standardise, c.train.math,
+                                c.train.elementary)
 
     @property
     def optimizer(self):

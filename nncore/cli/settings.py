@@ -9,8 +9,8 @@ from nncore.errors import UsageError
 
 # Option -> the key it sets. What is a SPEC may set several.
 KEYS = {"data": "data.name", "model": "model.name", "hidden": "model.hidden", "epochs": "train.epochs", "lr": "optimizer.lr",
-        "batch": "train.batch", "seed": "train.seed", "math": "train.math", "precision": "train.precision",
-        "shards": "train.shards", "validation": "data.validation", "patience": "train.patience",
+        "batch": "train.batch", "seed": "train.seed", "math": "train.math", "elementary": "train.elementary",
+        "precision": "train.precision", "shards": "train.shards", "validation": "data.validation", "patience": "train.patience",
         "smoothing": "train.loss.smoothing", "threshold": "train.threshold", "deadline": "train.deadline",
         "optimizer": "optimizer", "schedule": "schedule", "augment": "augment"}
 SPECS = ("optimizer", "schedule")
@@ -31,6 +31,8 @@ settings_options = o.options(
     o.seed_option, o.threads_option, o.isa_option,
     click.option("--math", metavar="MODE", default="f32", show_default=True, callback=o.check_math,
                  help="Arithmetic of products: f32, bf16x6, bf16x3 or bf16."),
+    click.option("--elementary", type=click.Choice(["fast", "exact"]), default="fast", show_default=True,
+                 help="exp, log, tanh and the like: good to 2 ulp, or correctly rounded."),
     click.option("--precision", metavar="SPEC", help="Emulated formats: weights=bf16:sr,activations=fp16,gradients=fp16."),
     click.option("--shards", type=click.IntRange(1), metavar="N", help="Equal groups of a batch with sums of their own."),
     click.option("--validation", type=o.Number(0, 1, strict=True, share=True), metavar="SHARE",

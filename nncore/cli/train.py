@@ -334,9 +334,9 @@ class Training:
         seconds = {k: round(self.seconds[k], 4) for k in ("load", "train", "predict")}
         return {
             "schema": "nncore.train/1", "run": str(self.folder.path), "model": self.config.model["name"],
-            "dataset": self.data.name,
-            "seed": c.seed, "epochs": c.epochs, "batch": c.batch, "math": c.math, "isa": self.executor.isa,
-            "threads": self.executor.threads, "parameters": self.model.parameter_count,
+            "dataset": self.data.name, "seed": c.seed, "epochs": c.epochs, "batch": c.batch, "math": c.math,
+            "elementary": c.elementary, "isa": self.executor.isa, "threads": self.executor.threads,
+            "parameters": self.model.parameter_count,
             "train_accuracy": scores["train"].accuracy, "test_accuracy": test and test.accuracy,
             "val_accuracy": self.held_out and self.held_out.accuracy, "val_loss": self.held_out and self.held_out.loss,
             "weights_sha256": digest, "seconds": {**seconds, "total": round(time.monotonic() - self.started, 4)},

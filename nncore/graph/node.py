@@ -143,6 +143,7 @@ class Op:
     fuses    such a product: the last of its dims is the opcode of the epilogue, or -1
     product  node -> the features (channels) of the narrower of its two sides, 0 in groups: what decides whether it is computed
              in the tape's math mode. In C another dim follows then, the planes of bfloat16
+    elementary calls exp, log or the like: in C a last dim follows if these are to be the correctly rounded ones (nn_exact_dim)
     """
 
     name: str
@@ -157,6 +158,7 @@ class Op:
     epilogue: bool = False
     fuses: bool = False
     product: Callable[[Node], int] | None = None
+    elementary: bool = False
 
     def __call__(self, *inputs: Node | None, **attrs: Any) -> Node:
         if unknown := set(attrs) - set(self.defaults):

@@ -108,13 +108,16 @@ def _fuse_epilogues(nodes: list[Node], kept: list[Node]) -> list[Step]:
 # Planes of bfloat16 for a float of a product, by math mode (csrc/bf16.h); f32 multiplies the floats themselves.
 MATH_MODES = {"f32": 0, "bf16": 1, "bf16x3": 2, "bf16x6": 3}
 
+# exp, log, tanh and their like (csrc/vec/): good to 2 ulp, or correctly rounded.
+ELEMENTARY = ("fast", "exact")
+
 
 class Layout:
     """Where parameters and states of a model live: offsets in first-met order, shared by all its tapes. Its math mode is that of
-    their products; the twin knows one alone."""
+    their products, `elementary` says which elementary functions they call; the twin knows one of each alone."""
 
-    def __init__(self, real: str = "f32", math: str = "f32"):
-        self.real, self.math = real, math
+    def __init__(self, real: str = "f32", math: str = "f32", elementary: str = "fast"):
+        self.real, self.math, self.elementary = real, math, elementary
         self.leaves: dict[str, tuple[Leaf, int]] = {}
         self.nbytes = {"param": 0, "state": 0}
 

@@ -39,8 +39,10 @@ def table(tape: Tape) -> list[tuple[str, ...]]:
 
 
 def _math(tape: Tape) -> str:
-    """The math mode; of a twin its real type."""
-    return tape.real if tape.real != "f32" or tape.layout is None else tape.layout.math
+    """The math mode, and which elementary functions if not the fast ones; of a twin its real type."""
+    if tape.real != "f32" or tape.layout is None:
+        return tape.real
+    return tape.layout.math + (" exact" if tape.layout.elementary == "exact" else "")
 
 
 def _mutated(i: Instruction) -> set[int]:

@@ -187,6 +187,9 @@ class _Writer:
             self.sums += 1
         elif self.layout.math != "f32" and product.op.product and product.op.product(product) >= NARROW:
             dims, note = (*dims, MATH_MODES[self.layout.math]), f"{note} {self.layout.math}".strip()
+        if self.layout.elementary == "exact" and node.op.elementary:
+            unsaid = len(product.op.dims(product)) + 1 - len(dims) if step.fused else 0  # a product's planes, if 0
+            dims, note = (*dims, *[0] * unsaid, 1), f"{note} exact".strip()
         return Instruction(op, note, node.layer, args, len(outs), tuple(dims), tuple(scalars), flop)
 
 

@@ -102,6 +102,8 @@ def architecture(model: Model) -> dict:
         spec["heads"] = {name: index[id(c)] for name, c in model.outputs.items()}
     if model.math != "f32":
         spec["math"] = model.math
+    if model.elementary != "fast":
+        spec["elementary"] = model.elementary
     if model._freezing:
         spec["frozen"] = [list(mark) for mark in model._freezing]
     return spec
@@ -110,19 +112,20 @@ def architecture(model: Model) -> dict:
 def build_model(spec: dict, path: str) -> Model:
     """A model without weights from `architecture`'s JSON. Raises DataError for anything it does not know."""
     try:
+        options = spec["seed"], spec["standardise"], spec.get("math", "f32"), spec.get("elementary", "fast")
         layers = []
         for entry in spec["layers"]:
             arguments = dict(entry)
             layers.append(LAYERS[arguments.pop("type")](**arguments))
         if spec["sequential"]:
-            model = Sequential(layers, spec["seed"], spec["standardise"], spec.get("math", "f32"))
+            model = Sequential(layers, *options)
         else:
             made: list[Connection] = [start := Input(tuple(spec["input"]))]
             for node in spec["nodes"]:
                 made.append(layers[node["layer"]](*(made[i + 1] for i in node["inputs"])))
             heads = spec.get("heads")
             outputs = {name: made[i + 1] for name, i in heads.items()} if heads else made[-1]
-            model = Model(start, outputs, spec["seed"], spec["standardise"], spec.get("math", "f32"))
+            model = Model(start, outputs, *options)
         model._freezing = tuple((str(pattern), bool(frozen)) for pattern, frozen in spec.get("frozen", ()))
         return model.build(tuple(spec["input"]))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, NNError) as e:

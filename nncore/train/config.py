@@ -71,6 +71,7 @@ class Train(Table):
     patience: Count | None = None
     threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     math: str = "f32"
+    elementary: Literal["fast", "exact"] = "fast"
     precision: str | None = None
     loss: dict = {}
 

@@ -14,7 +14,7 @@ from nncore.errors import ShapeError, UsageError
 from nncore.graph import ops
 from nncore.graph.node import Input as InputNode
 from nncore.graph.node import Node, Parameter, State, layer_scope
-from nncore.graph.plan import MATH_MODES, Layout
+from nncore.graph.plan import ELEMENTARY, MATH_MODES, Layout
 from nncore.graph.tape import Executor, Memory, Tape, compile_tape
 from nncore.nn.base import Builder, Connection, Input, Layer, ordered
 from nncore.nn.losses import Loss
@@ -38,14 +38,14 @@ class Model(Transfer):
     Args: inputs, outputs: connections, or a dict of output connections by name for several heads; seed of the initial
     weights, shuffles, dropout; standardise: how samples are scaled before the first layer, fixed when training starts and
     stored with the model: "global" or "feature" (mean 0, variance 1 from the training set), "unit" (bytes / 255), "none",
-    or "auto" (global for bytes, none for floats); math: arithmetic of the products, f32, bf16, bf16x3 or bf16x6, of training
-    and of prediction alike.
+    or "auto" (global for bytes, none for floats); math: arithmetic of the products, f32, bf16, bf16x3 or bf16x6; elementary:
+    exp, log, tanh and the like, "fast" (good to 2 ulp) or "exact" (correctly rounded); both of training and prediction alike.
     """
 
     name = "model"
 
     def __init__(self, inputs: Connection, outputs: Connection | dict[str, Connection], seed: int = 0, standardise: str = "auto",
-                 math: str = "f32"):
+                 math: str = "f32", elementary: str = "fast"):
         if standardise not in MODES:
             raise UsageError(f"standardise is one of {', '.join(MODES)}, got {standardise!r}")
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -60,7 +60,7 @@ class Model(Transfer):
         self.initial: Tape | None = None
         self.tapes: dict[tuple, Tape] = {}
         self.batches: dict[tuple, int] = {}
-        self.math = math
+        self.math, self.elementary = math, elementary
 
     @property
     def math(self) -> str:
@@ -73,6 +73,19 @@ class Model(Transfer):
         if mode not in MATH_MODES:
             raise UsageError(f"math is one of {', '.join(MATH_MODES)}, got {mode!r}")
         self.layout.math = mode
+        self.tapes.clear()
+
+    @property
+    def elementary(self) -> str:
+        """Which elementary functions the network calls; setting it changes the tapes made from then on. Raises UsageError for a
+        word that is neither."""
+        return self.layout.elementary
+
+    @elementary.setter
+    def elementary(self, word: str) -> None:
+        if word not in ELEMENTARY:
+            raise UsageError(f"elementary is one of {', '.join(ELEMENTARY)}, got {word!r}")
+        self.layout.elementary = word
         self.tapes.clear()
 
     # ---- building -------------------------------------------------------------------------------------------------
@@ -346,13 +359,14 @@ class Model(Transfer):
 class Sequential(Model):
     """Layers one after the other: an ordered list *is* the model."""
 
-    def __init__(self, layers: list[Layer], seed: int = 0, standardise: str = "auto", math: str = "f32"):
+    def __init__(self, layers: list[Layer], seed: int = 0, standardise: str = "auto", math: str = "f32",
+                 elementary: str = "fast"):
         if not layers or not all(isinstance(layer, Layer) for layer in layers):
             raise UsageError("Sequential takes a list of at least one layer")
         x = start = Input(())
         for layer in layers:
             x = layer(x)
-        super().__init__(start, x, seed, standardise, math)
+        super().__init__(start, x, seed, standardise, math, elementary)
 
 
 def _augment(given: Augment | str | None, data: Samples) -> Augment | None:

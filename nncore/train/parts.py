@@ -131,9 +131,11 @@ def complete_model(table: dict) -> dict:
     return {"name": name, **filled}
 
 
-def make_model(table: dict, classes: int, seed: int, standardise: str | None = None, math: str = "f32") -> Model:
+def make_model(table: dict, classes: int, seed: int, standardise: str | None = None, math: str = "f32",
+               elementary: str = "fast") -> Model:
     """The network of a complete [model]."""
-    return make(table["name"], classes, seed, standardise=standardise or "auto", math=math, **_rest(table))
+    return make(table["name"], classes, seed, standardise=standardise or "auto", math=math, elementary=elementary,
+                **_rest(table))
 
 
 def complete_loss(table: dict) -> dict:

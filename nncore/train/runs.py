@@ -79,7 +79,8 @@ def make_trainer(config: Config, data, callbacks: tuple[Callback | None, Callbac
     """
     t, p = config.train, config.penalty
     refuse_deadline(config)
-    model = parts.make_model(config.model, len(data.classes), t.seed, config.data.standardise, t.math)
+    model = parts.make_model(config.model, len(data.classes), t.seed, config.data.standardise, t.math,
+                             t.elementary)
     first, last = callbacks
     between = EarlyStopping("val_loss", t.patience) if t.patience else None
     told = [c for c in (first, between, last) if c is not None]

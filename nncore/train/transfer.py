@@ -130,9 +130,9 @@ class Transfer:
         from nncore.train.model import Model, Sequential
 
         if isinstance(self, Sequential):
-            made = Sequential(layers, self.seed, self.standardise, self.math)
+            made = Sequential(layers, self.seed, self.standardise, self.math, self.elementary)
         else:
-            made = Model(self.inputs, outputs, self.seed, self.standardise, self.math)
+            made = Model(self.inputs, outputs, self.seed, self.standardise, self.math, self.elementary)
         made.name = self.name
         return made
 

@@ -22,7 +22,7 @@ import pkgutil
 import random
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice, repeat
 
 TYPECODE = {"f32": "f", "f64": "d", "u8": "B", "i32": "i", "i64": "q"}
@@ -176,6 +176,25 @@ def collect() -> list[Case]:
     """All cases of all modules of this package, in alphabetical order of modules."""
     modules = sorted(m.name for m in pkgutil.iter_modules(__path__))
     return [case for name in modules for case in importlib.import_module(f"{__name__}.{name}").CASES]
+
+
+def exact_cases() -> list[Case]:
+    """The cases of ops that call elementary functions once more, now with the correctly rounded ones: another 1 among the sizes.
+    What is nothing but such a function is bounded by its one rounding, and timed."""
+    from nncore.graph.ops import OPS
+
+    return [_exact(case) for case in collect() if OPS[case.op].elementary]
+
+
+def _exact(case: Case) -> Case:
+    def make(size: tuple, kind: str, rng: random.Random) -> Call:
+        call = case.make(size, kind, rng)
+        return replace(call, dims=(*call.dims, 1))
+
+    variant = f"{case.variant}-exact".lstrip("-")
+    if case.op not in ("exponential", "logarithm", "sigmoid_fwd", "tanh_fwd", "softplus_fwd") or case.variant:
+        return replace(case, make=make, variant=variant, bench=case.bench if case.op == "softmax_xent" else ())
+    return replace(case, make=make, variant=variant, bound=ulps(0.5, "correctly rounded"))
 
 
 def pointwise(inputs: int, scalars: tuple[float, ...] = ()) -> Callable[[tuple, str, random.Random], Call]:

@@ -26,10 +26,10 @@ satlin_bwd = Op("satlin_bwd", shape=same)
 satlin = Op("satlin_fwd", shape=first, vjp=_by_output(satlin_bwd), epilogue=True)
 sigmoid_bwd = Op("sigmoid_bwd", shape=same, defaults={"lam": 1.0}, scalars=attributes("lam"), flop=lambda n: 4 * n.size)
 sigmoid = Op("sigmoid_fwd", shape=first, defaults={"lam": 1.0}, scalars=attributes("lam"), flop=lambda n: 20 * n.size,
-             vjp=_by_output(sigmoid_bwd, "lam"), epilogue=True)
+             vjp=_by_output(sigmoid_bwd, "lam"), epilogue=True, elementary=True)
 tanh_bwd = Op("tanh_bwd", shape=same, defaults={"a": 1.0, "b": 1.0}, scalars=attributes("a", "b"), flop=lambda n: 5 * n.size)
 tanh = Op("tanh_fwd", shape=first, defaults={"a": 1.0, "b": 1.0}, scalars=attributes("a", "b"), flop=lambda n: 20 * n.size,
-          vjp=_by_output(tanh_bwd, "a", "b"), epilogue=True)
+          vjp=_by_output(tanh_bwd, "a", "b"), epilogue=True, elementary=True)
 relu_bwd = Op("relu_bwd", shape=same)
 relu = Op("relu_fwd", shape=first, vjp=_relu_vjp, epilogue=True)
 leaky_relu_bwd = Op("leaky_relu_bwd", shape=same, defaults={"slope": 0.01}, scalars=attributes("slope"))
@@ -37,14 +37,15 @@ leaky_relu = Op("leaky_relu_fwd", shape=first, defaults={"slope": 0.01}, scalars
                 vjp=_by_output(leaky_relu_bwd, "slope"), epilogue=True)
 elu_bwd = Op("elu_bwd", shape=same, defaults={"lam": 1.0, "alpha": 1.0}, scalars=attributes("lam", "alpha"))
 elu = Op("elu_fwd", shape=first, defaults={"lam": 1.0, "alpha": 1.0}, scalars=attributes("lam", "alpha"),
-         flop=lambda n: 20 * n.size, vjp=_by_output(elu_bwd, "lam", "alpha"), epilogue=True)
-softplus_bwd = Op("softplus_bwd", shape=same, flop=lambda n: 20 * n.size)
-softplus = Op("softplus_fwd", shape=first, flop=lambda n: 30 * n.size,
+         flop=lambda n: 20 * n.size, vjp=_by_output(elu_bwd, "lam", "alpha"), epilogue=True, elementary=True)
+softplus_bwd = Op("softplus_bwd", shape=same, flop=lambda n: 20 * n.size, elementary=True)
+softplus = Op("softplus_fwd", shape=first, flop=lambda n: 30 * n.size, elementary=True,
               vjp=lambda g, n: (softplus_bwd(spread(g, n), n.inputs[0]),))
 softmax_bwd = Op("softmax_bwd", shape=same, dims=rows, flop=lambda n: 4 * n.size)
-softmax = Op("softmax_fwd", shape=first, dims=rows, flop=lambda n: 20 * n.size, vjp=_by_output(softmax_bwd))
-log_softmax_bwd = Op("log_softmax_bwd", shape=same, dims=rows, flop=lambda n: 20 * n.size)
-log_softmax = Op("log_softmax_fwd", shape=first, dims=rows, flop=lambda n: 20 * n.size, vjp=_by_output(log_softmax_bwd))
+softmax = Op("softmax_fwd", shape=first, dims=rows, flop=lambda n: 20 * n.size, vjp=_by_output(softmax_bwd), elementary=True)
+log_softmax_bwd = Op("log_softmax_bwd", shape=same, dims=rows, flop=lambda n: 20 * n.size, elementary=True)
+log_softmax = Op("log_softmax_fwd", shape=first, dims=rows, flop=lambda n: 20 * n.size, vjp=_by_output(log_softmax_bwd),
+                 elementary=True)
 dropout = Op("dropout", shape=first, defaults={"p": 0.5, "layer": 0, "per_step": 0}, scalars=attributes("p"),
              dims=lambda n: (*rows(n), n.attrs["layer"], n.attrs["per_step"]),
              vjp=lambda g, n: (dropout(spread(g, n), **n.attrs),))

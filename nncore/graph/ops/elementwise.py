@@ -40,8 +40,9 @@ add_scaled = Op("add_scaled", shape=same, defaults={"c": 1.0}, scalars=lambda n:
 add_sign = Op("add_sign", shape=same, defaults={"c": 1.0}, scalars=lambda n: (n.attrs["c"],))
 quotient = Op("quotient", shape=same, vjp=lambda g, n: _quotient_rule(spread(g, n), n))
 square_root = Op("square_root", shape=first, vjp=lambda g, n: (scale(quotient(spread(g, n), n), c=0.5),))
-exponential = Op("exponential", shape=first, flop=lambda n: 12 * n.size, vjp=lambda g, n: (times(g, n),))
-logarithm = Op("logarithm", shape=first, flop=lambda n: 22 * n.size, vjp=lambda g, n: (quotient(spread(g, n), n.inputs[0]),))
+exponential = Op("exponential", shape=first, flop=lambda n: 12 * n.size, vjp=lambda g, n: (times(g, n),), elementary=True)
+logarithm = Op("logarithm", shape=first, flop=lambda n: 22 * n.size, vjp=lambda g, n: (quotient(spread(g, n), n.inputs[0]),),
+               elementary=True)
 # fill takes the tensor whose shape it copies as a mere pattern: it reads nothing.
 _fill = Op("fill", shape=lambda n: n.attrs["shape"], defaults={"c": 0.0, "shape": ()}, scalars=lambda n: (n.attrs["c"],),
            flop=lambda n: 0)

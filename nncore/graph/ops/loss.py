@@ -25,19 +25,19 @@ def _loss_vjp(g: Node, n: Node) -> tuple:
     return (weighed(dz, g), None)
 
 
-def _loss(name: str, flop: float, **extra) -> Op:
+def _loss(name: str, flop: float, elementary: bool = False, **extra) -> Op:
     return Op(name, shape=_loss_shape, dtypes=("real", "real"), dims=lambda n: n.inputs[0].shape,
               defaults={"scale": 1.0, **extra}, scalars=attributes("scale", *extra), vjp=_loss_vjp,
-              flop=lambda n: flop * n.inputs[0].size)
+              flop=lambda n: flop * n.inputs[0].size, elementary=elementary)
 
 
-softmax_xent = _loss("softmax_xent", 25)
-softmax_xent_soft = _loss("softmax_xent_soft", 30)
+softmax_xent = _loss("softmax_xent", 25, elementary=True)
+softmax_xent_soft = _loss("softmax_xent_soft", 30, elementary=True)
 squared_error = _loss("squared_error", 4, factor=0.5)
 absolute_error = _loss("absolute_error", 3)
 huber = _loss("huber", 5, delta=1.0)
-binary_xent = _loss("binary_xent", 50)
-logistic_loss = _loss("logistic_loss", 50)
+binary_xent = _loss("binary_xent", 50, elementary=True)
+logistic_loss = _loss("logistic_loss", 50, elementary=True)
 hinge = _loss("hinge", 4)
 multi_hinge = _loss("multi_hinge", 4)
 perceptron = _loss("perceptron", 4)

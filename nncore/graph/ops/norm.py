@@ -130,7 +130,7 @@ def _local_dims(n: Node) -> tuple:
 
 
 local_norm_bwd = Op("local_norm_bwd", shape=first, dims=_local_dims, defaults=_LOCAL, scalars=attributes("k", "alpha", "beta"),
-                    flop=lambda n: (70 + n.attrs["size"]) * n.size)
+                    elementary=True, flop=lambda n: (70 + n.attrs["size"]) * n.size)
 local_norm = Op("local_norm_fwd", shape=lambda n: [first(n)] * 2, dtypes=("real",) * 2, dims=_local_dims, defaults=_LOCAL,
-                scalars=attributes("k", "alpha", "beta"), flop=lambda n: (35 + 2 * n.attrs["size"]) * n.size,
+                scalars=attributes("k", "alpha", "beta"), elementary=True, flop=lambda n: (35 + 2 * n.attrs["size"]) * n.size,
                 vjp=lambda g, n: (local_norm_bwd(spread(g, n), n.inputs[0], n.output(1), **n.attrs),))
