@@ -14,7 +14,7 @@ from nncore.train.models import MODELS, make
 PARAMETERS = {
     "adaline": 7_850, "logistic": 7_850, "perceptron": 7_850, "svm": 7_850, "mlp": 203_530, "lenet1": 3_246,
     "lenet5": 61_706, "nielsen": 1_672_570, "cnn": 83_562, "alexnet-small": 380_042, "vgg-small": 288_170,
-    "inception-small": 81_698, "resnet-small": 677_482, "allconv": 152_906,
+    "inception-small": 81_698, "resnet-small": 594_218, "allconv": 152_906,
 }
 GOLDEN = {
     "adaline": "58783227920c423dc63e8dd81e1583403cce577a1ce14c3ee333af66a8a66158",
@@ -28,7 +28,7 @@ GOLDEN = {
     "mlp": "bd9f15bf014ab6582c734a8a2bfac3cfda8b52d49ed55a073784a1d01d7675e2",
     "nielsen": "82c655625877c6f165a8137623f32493ab22a7fd7703db70acb5572748aef98e",
     "perceptron": "9cc5c0daf6643130882a1225a7b2d75f903bf80e88f31972b93082cf2d0cb1b1",
-    "resnet-small": "ae950e0687bb44d0d315fe608b45543478c9b3b88b65c48c2d74c52c80c4b92b",
+    "resnet-small": "bb52274f6d26c3563fc792d7b5b7d5ccbea0a7dda0963cbacc0e0cdbfb96d9cb",
     "svm": "9cc5c0daf6643130882a1225a7b2d75f903bf80e88f31972b93082cf2d0cb1b1",
     "vgg-small": "3ad02b09b1976da0016bc039c545fdad1001fa213a0c5b95c8da117123001343",
 }

@@ -2,14 +2,15 @@
 
     He, Zhang, Ren, Sun 2016, "Deep residual learning for image recognition", and "Identity mappings in deep residual networks".
 
-    28x28 -> conv 3x3, 32 -> block 32 -> block 64 /2 (14x14) -> block 64 -> block 128 /2 (7x7) -> block 128
+    28x28 -> [conv 3x3, 32 -> batch norm -> ReLU] x 2 -> max 2x2 (14x14) -> block 64 -> max 2x2 (7x7) -> block 128 -> block 128
           -> global average -> dense 10
 
     block:  x -> conv 3x3 -> batch norm -> ReLU -> conv 3x3 -> batch norm -> (+) -> ReLU
-            +--------------------- x ---------------------------------------+       (1x1 convolution where the size changes)
+            +--------------------- x ---------------------------------------+       (1x1 convolution where the maps change)
 
-677,482 parameters, 133 MFLOP an image forward. Fashion-MNIST with flips, crops, label smoothing and averaged weights:
-94.35 % after 15 epochs (16 minutes on two cores).
+Pooling halves the size where the paper has strides: it keeps more of small images. 594,218 parameters, 89 MFLOP an image
+forward. Fashion-MNIST with flips, crops, label smoothing and averaged weights: 94.42 % after 15 epochs, 94.63 % over the
+views of --tta mirror,shift=1; 17 minutes on two cores with AVX-512.
 """
 
 from __future__ import annotations
@@ -19,29 +20,30 @@ from nncore.nn.conv import Conv2D
 from nncore.nn.layers import Dense, ReLU
 from nncore.nn.merge import Add
 from nncore.nn.norm import BatchNorm
-from nncore.nn.pool import GlobalAvgPool2D
+from nncore.nn.pool import GlobalAvgPool2D, MaxPool2D
 from nncore.nn.zoo.catalog import chain, model
 
 
-def block(x: Connection, maps: int, stride: int, project: bool) -> Connection:
-    """y = ReLU(x + F(x)); where the shape changes, x goes through a 1x1 convolution."""
-    f = chain(x, Conv2D(maps, 3, stride=stride, bias=False), BatchNorm(), ReLU(), Conv2D(maps, 3, bias=False), BatchNorm())
+def block(x: Connection, maps: int, project: bool) -> Connection:
+    """y = ReLU(x + F(x)); where the number of maps changes, x goes through a 1x1 convolution."""
+    f = chain(x, Conv2D(maps, 3, bias=False), BatchNorm(), ReLU(), Conv2D(maps, 3, bias=False), BatchNorm())
     if project:
-        x = chain(x, Conv2D(maps, 1, stride=stride, bias=False), BatchNorm())
+        x = chain(x, Conv2D(maps, 1, bias=False), BatchNorm())
     return ReLU()(Add()(x, f))
 
 
 @model("resnet-small", train={"epochs": 15, "batch": 128, "loss": {"name": "CrossEntropy", "smoothing": 0.1}},
-       optimizer={"lr": 5e-3},
+       optimizer={"name": "AdamW", "lr": 4e-3, "weight_decay": 0.05},
        augment={"preset": "default"}, average={"kind": "ema", "decay": 0.998})
-def resnet_small(x: Connection, classes: int, *, maps: tuple[int, ...] = (32, 64, 128),
-                 blocks: tuple[int, ...] = (1, 2, 2)) -> Connection:
+def resnet_small(x: Connection, classes: int, *, stem: int = 32, maps: tuple[int, ...] = (64, 128),
+                 blocks: tuple[int, ...] = (1, 2)) -> Connection:
     """maps: feature maps per stage, the size halves between stages; blocks: residual blocks per stage."""
-    x = chain(x, Conv2D(maps[0], 3, bias=False), BatchNorm(), ReLU())
-    width = maps[0]
-    for stage, (k, count) in enumerate(zip(maps, blocks, strict=True)):
-        for i in range(count):
-            stride = 2 if stage and not i else 1
-            x = block(x, k, stride, project=stride > 1 or k != width)
+    for _ in range(2):
+        x = chain(x, Conv2D(stem, 3, bias=False), BatchNorm(), ReLU())
+    width = stem
+    for k, count in zip(maps, blocks, strict=True):
+        x = MaxPool2D(2)(x)
+        for _ in range(count):
+            x = block(x, k, project=k != width)
             width = k
     return chain(x, GlobalAvgPool2D(), Dense(classes))
