@@ -16,7 +16,7 @@ were drawn by us, and runs may be exchanged, so the tests hold whatever the prog
 A leak of labels may move predictions less than the seed does by itself. So runs on plain data get labels drawn for them
 alone: where two earlier runs agreed, any class but theirs; where they parted, one of their two answers by a coin. Who does not
 read labels takes an answer that is new to both for the label once in classes - 1 times, and keeps to the coin in half of the
-rows, binomially, whatever the seed did. Copying one label in 400 is seen so on 10,000 inputs; choosing among a few networks
+rows, binomially, whatever the seed did. Copying one label in 200 is seen so on 10,000 inputs; choosing among a few networks
 tells too little a run to be seen. Of inputs, what moves predictions less than the seed does, such as scaling by the mean of
 all of them, may go unnoticed in a program of random seed.
 """

