@@ -50,7 +50,7 @@ def _taken(tape: Tape, asked: list[bool]) -> list[int]:
             if wanted and k >= i.n_outputs and a >= 0 and tape.buffers[a].region != "external" and a not in has:
                 bits |= 1 << k
                 has.add(a)
-        has.difference_update(i.args[: i.n_outputs], (i.args[i.n_outputs + m] for m in OPS[i.op].mutates))
+        has.difference_update(i.args[: i.n_outputs], (i.args[m] for m in OPS[i.op].mutates))
         found.append(bits)
     return found
 

@@ -196,7 +196,7 @@ ARCHIVES: dict[str, tuple[str, bytes]] = {
     "empty-zip": ("RULE_VIOLATION", zipped([])),
     "no-command": ("RULE_VIOLATION", zipped([("main.c", b"int main(void) { return 0; }")])),
     "command-below": ("RULE_VIOLATION", zipped([("a.txt", b""), ("src/run.sh", RUN[1])])),
-    "carriage-returns": ("RULE_VIOLATION", zipped([("run.sh", RUN[1].replace(b"\n", b"\r\n"))])),
+    "carriage-returns": ("BELOW_THRESHOLD", zipped([("run.sh", RUN[1].replace(b"\n", b"\r\n"))])),
     "windows-program": ("RULE_VIOLATION", zipped([RUN, ("a.exe", b"MZ")])),
     "library": ("RULE_VIOLATION", zipped([RUN, ("a.py", b"import os, numpy as np\n")])),
     "library-in-c": ("RULE_VIOLATION", zipped([RUN, ("a.c", b"/* x */\n#include <cblas.h>\n")])),

@@ -11,7 +11,7 @@ import pytest
 
 from nncore.train.predictions import read_predictions
 
-KEYS = ["schema", "run", "model", "dataset", "seed", "epochs", "batch", "math", "isa", "threads", "parameters",
+KEYS = ["schema", "run", "model", "dataset", "seed", "epochs", "batch", "math", "elementary", "isa", "threads", "parameters",
         "train_accuracy", "test_accuracy", "val_accuracy", "val_loss", "weights_sha256", "seconds", "plan_bytes",
         "peak_rss_bytes", "predictions", "threshold", "verdict", "events"]
 SHORT = ("--epochs", "4", "--hidden", "16", "--batch", "64")

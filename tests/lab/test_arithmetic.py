@@ -157,8 +157,16 @@ def test_sums_follow_their_formulas(name, rounding):
             c, s = fl(c + fl(fl(large - t) + small)), t
         return fl(s + c)
 
+    def twice(terms):
+        s = c = Fraction(0)
+        for v in terms:
+            t = fl(s + v)
+            z = fl(t - s)
+            c, s = fl(c + fl(fl(s - fl(t - z)) + fl(v - z))), t
+        return fl(s + c)
+
     values = floats(map(float, x))
-    want = {"naive": naive(x), "pairwise": pairwise(x), "lanes": lanes(x, 16), "kahan": kahan(x), "neumaier": neumaier(x),
+    want = {"dot2": twice(x), "naive": naive(x), "pairwise": pairwise(x), "lanes": lanes(x, 16), "kahan": kahan(x), "neumaier": neumaier(x),
             "blocked": naive([naive(x[i : i + 15]) for i in range(0, len(x), 15)]), "exact": fl(sum(x))}
     assert set(want) == set(METHODS)
     for method, exact in want.items():
