@@ -153,12 +153,11 @@ static void clock_in(const execution *e, const nn_team *team, int64_t segment, i
     *since = now;
 }
 
-/* Behind which instruction a step may end (loss_scale.c); the last one if it cannot. */
-static int64_t find_end(const nn_tape *tape)
+/* The instruction before i behind which a step may end (loss_scale.c), or -1. */
+static int64_t find_end(const nn_tape *tape, int64_t i)
 {
-    int64_t i = 0;
-    while (i < tape->n_instrs - 1 && tape->instrs[i].op != NN_OP_LOSS_SCALE)
-        i++;
+    while (--i >= 0 && tape->instrs[i].op != NN_OP_LOSS_SCALE)
+        ;
     return i;
 }
 
@@ -183,7 +182,7 @@ static int32_t execute_step(const execution *e, const nn_team *team, int64_t seg
 {
     const nn_tape *tape = e->segments[segment].tape;
     const volatile int32_t *code = &e->fault->code;
-    int64_t first = e->run->first, last = e->run->last ? e->run->last : tape->n_instrs, end = find_end(tape);
+    int64_t first = e->run->first, last = e->run->last ? e->run->last : tape->n_instrs, end = find_end(tape, first);
     int32_t verdict = NN_OK;
     double since = 0;
     clock_in(e, team, segment, -1, &since);
@@ -193,10 +192,12 @@ static int32_t execute_step(const execution *e, const nn_team *team, int64_t seg
             verdict = nn_team_barrier(team, code);
         if (i > first)
             clock_in(e, team, segment, i - 1, &since);
-        if (verdict == NN_OK && i > end && (i == first || i == end + 1) && is_ended(e, team, tape, end, base, i, last))
+        if (verdict == NN_OK && end >= 0 && (i == first || i == end + 1) && is_ended(e, team, tape, end, base, i, last))
             break;
         if (verdict == NN_OK && (together || *code == NN_OK))
             execute(e, team, tape, base, i);
+        if (tape->instrs[i].op == NN_OP_LOSS_SCALE)
+            end = i;
     }
     if (verdict == NN_OK) {
         step_context x = {e, tape, base, team};
