@@ -240,3 +240,24 @@ def assert_within(where: str, call: Call, got: list, want: list, bound: Bound, r
     found = compare(call, got, want, bound, real, more)
     if found.miss:
         raise AssertionError(f"{where}: {found.miss}")
+
+
+def trained_alike(special, plain, levels):
+    """Networks made by `special` and trained by every level and one and two threads have the same weights; one made by `plain`
+    has others. Returns the last two."""
+    import nncore as nn
+    from nncore.graph.tape import Executor
+
+    train = nn.data.load("glyphs").train
+    samples = (train.images.view()[:96], train.labels.view()[:96])
+    hashes = {}
+    for level in levels:
+        for threads in (1, 2):
+            model = special()
+            model.fit(samples, epochs=1, batch=32, executor=Executor(level, threads))
+            hashes[level, threads] = model.weights_sha256
+    assert len(set(hashes.values())) == 1, hashes
+    other = plain()
+    other.fit(samples, epochs=1, batch=32)
+    assert other.weights_sha256 not in hashes.values()
+    return model, other

@@ -13,7 +13,7 @@ import nncore as nn
 from nncore._ffi import isa_levels, op_names
 from nncore.bench.cases import Call, data, given, made
 from nncore.errors import UsageError
-from tests.harness import have, need_level, run_op, same_bits
+from tests.harness import have, need_level, run_op, same_bits, trained_alike
 
 PAIRS = {1: [(0, 0)], 2: [(0, 1), (0, 0), (1, 0)], 3: [(0, 2), (0, 1), (1, 1), (1, 0), (0, 0), (2, 0)]}
 MODES = {"bf16": 1, "bf16x3": 2, "bf16x6": 3}
@@ -200,20 +200,7 @@ def network(math_mode: str) -> nn.Sequential:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_training_reaches_the_same_weights_on_every_level(mode):
-    from nncore.graph.tape import Executor
-
-    train = nn.data.load("glyphs").train
-    samples = (train.images.view()[:96], train.labels.view()[:96])
-    hashes = {}
-    for level in FAST:
-        for threads in (1, 2):
-            model = network(mode)
-            model.fit(samples, epochs=1, batch=32, executor=Executor(level, threads))
-            hashes[level, threads] = model.weights_sha256
-    assert len(set(hashes.values())) == 1, hashes
-    plain = network("f32")
-    plain.fit(samples, epochs=1, batch=32)
-    assert plain.weights_sha256 not in hashes.values()
+    model, _ = trained_alike(lambda: network(mode), lambda: network("f32"), FAST)
     text = str(model.tape)
     assert f"conv_fwd relu {mode}" in text and f"dense_fwd relu {mode}" in text and f"{mode} (numerics" in text
     assert sum(mode in line for line in text.splitlines()[1:]) == 6  # the first and the last layer are narrow: f32

@@ -18,8 +18,7 @@ from nncore._ffi import op_names
 from nncore.bench.cases import Call, collect, given, made
 from nncore.errors import UsageError
 from nncore.graph.ops import OPS
-from nncore.graph.tape import Executor
-from tests.harness import LEVELS, have, isa, raised_by, run_op  # noqa: F401
+from tests.harness import LEVELS, have, isa, raised_by, run_op, trained_alike  # noqa: F401
 from tests.test_header import OPCODES, parts
 
 FAST = [level for level in LEVELS if have(level)]
@@ -202,18 +201,7 @@ def network(elementary: str, math_mode: str = "f32") -> nn.Sequential:
 
 @pytest.mark.parametrize("math_mode", ("f32", "bf16x3"))
 def test_a_training_reaches_the_same_weights_on_every_level(math_mode):
-    train = nn.data.load("glyphs").train
-    samples = (train.images.view()[:96], train.labels.view()[:96])
-    hashes = {}
-    for level in FAST:
-        for threads in (1, 2):
-            model = network("exact", math_mode)
-            model.fit(samples, epochs=1, batch=32, executor=Executor(level, threads))
-            hashes[level, threads] = model.weights_sha256
-    assert len(set(hashes.values())) == 1, hashes
-    plain = network("fast", math_mode)
-    plain.fit(samples, epochs=1, batch=32)
-    assert plain.weights_sha256 not in hashes.values()
+    model, plain = trained_alike(lambda: network("exact", math_mode), lambda: network("fast", math_mode), FAST)
     head, *lines = str(model.tape).splitlines()
     assert f"{math_mode} exact (numerics" in head and "exact" not in str(plain.tape)
     assert sum(" exact" in line for line in lines) == 6  # tanh, sigmoid, softplus twice, elu, the loss
