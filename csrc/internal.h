@@ -255,8 +255,16 @@ typedef struct nn_watching {
 void nn_watch_begin(nn_watching *w, const nn_kernels *kernels, const nn_tape *tape, const nn_run *run, nn_fault *fault);
 void nn_watch_before(nn_watching *w, const nn_team *team, int64_t index);
 void nn_watch_behind(nn_watching *w, const nn_team *team, int64_t index);
-/* share.c: fence[i] = whether a team of `size` must meet before instruction i of a step. */
-void nn_find_fences(const nn_kernel_set *set, const nn_tape *tape, const nn_run *run, int32_t size, uint8_t *fence);
+/* share.c: fence[i] = whether a team of `size` must meet before instruction i of a step; groups as in nn_segment. */
+void nn_find_fences(const nn_kernel_set *set, const nn_tape *tape, const nn_run *run, int32_t size, const nn_group *groups,
+                    uint8_t *fence);
+/* Whether a team of `size` must meet somewhere between two instructions, `first` the one that comes first. */
+int nn_needs_fence(const nn_kernel_set *set, const nn_tape *tape, const nn_run *run, const nn_instr *first,
+                   const nn_instr *then, int32_t size);
+/* Bytes of those arguments of which each rank touches its own part alone; all ranks' together. */
+int64_t nn_own_nbytes(const nn_kernel_set *set, const nn_tape *tape, const nn_run *run, const nn_instr *in, int32_t size);
+/* Whether a team of `size` and one of `finer`, a multiple of it, cut an instruction's work along the same side. */
+int nn_is_cut_alike(const nn_kernel_set *set, const nn_instr *in, int32_t size, int32_t finer);
 /* Record a fault; the first one wins. The executor sees it at the next barrier. */
 void nn_raise(const nn_call *c, int32_t status, int64_t index, double value);
 /* Round keys of an epoch's shuffle; nn_tape_run puts them into the run once. */

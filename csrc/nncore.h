@@ -247,10 +247,18 @@ typedef struct nn_tape {
     int64_t nbytes[3]; /* what PARAM, STATE and WORK need */
 } nn_tape;
 
+/* Instructions that are walked together, band by band: all of them over one part of the samples (or of the weights), then
+ * over the next, so that what one makes is still in the cache when the next one wants it. */
+typedef struct nn_group {
+    int32_t instrs; /* how many, at the first of them; 0 at the others */
+    int32_t bands;  /* into how many bands each rank's share is cut; 1 for an instruction by itself */
+} nn_group;
+
 /* Run `steps` steps of a tape; an epoch is its whole batches and then one step of the tail's tape. */
 typedef struct nn_segment {
     const nn_tape *tape;
     int64_t steps;
+    const nn_group *groups; /* of the tape's instructions, by nn_find_groups for the same kernels and threads; or NULL */
 } nn_segment;
 
 /* Flags of nn_run. CHECK: after each instruction look for the first non-finite output and fault on it. */
@@ -404,6 +412,10 @@ int64_t nn_raised_nbytes(int64_t instructions, int32_t threads);
 /* Check that a tape is well-formed: ops, argument and buffer indices, regions within nbytes. Fills `fault` (may not
  * be NULL) and returns NN_ERR_ARGUMENT if it is not. Sizes against each op's own shapes are the builder's duty. */
 int32_t nn_tape_check(const nn_tape *tape, nn_fault *fault);
+
+/* Find the groups of a tape that a run on run->threads threads may walk in bands: groups[i] for each instruction. No bit
+ * depends on it. Returns how many bytes a step need not fetch from beyond a core's cache, about. */
+int64_t nn_find_groups(const nn_kernels *kernels, const nn_tape *tape, const nn_run *run, nn_group *groups);
 
 /* Run segments in order on run->threads threads. Returns NN_OK, or the status in `fault` (may not be NULL): position
  * fields then tell the last finished step; parameters hold that step's values unless an update itself faulted. */

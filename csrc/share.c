@@ -8,10 +8,10 @@
  * A claim here that the driver does not keep is a race: tests/c/test_share.c runs each op one rank at a time. */
 #include "internal.h"
 
-/* WHOLE: unknown. ELEMENTS and ROWS: dim[0] of them as nn_drive_range splits them. COLUMNS: of sum_rows. FIRST: rank 0
- * does it all; SMALL: if it is one chunk at most, else unknown. FWD, DATA, WEIGHT: the dense products, by rows or columns
- * as nn_gemm_by_rows says. */
-typedef enum sharing { WHOLE = 0, ELEMENTS, ROWS, COLUMNS, FIRST, SMALL, FWD, DATA, WEIGHT } sharing;
+/* WHOLE: unknown. ELEMENTS and ROWS: dim[0] of them as nn_drive_range splits them. IMAGES: rows of dim[0] images, which are
+ * whole images if the ranks divide their number, else unknown. COLUMNS: of sum_rows. FIRST: rank 0 does it all; SMALL: if it
+ * is one chunk at most, else unknown. FWD, DATA, WEIGHT: the dense products, by rows or columns as nn_gemm_by_rows says. */
+typedef enum sharing { WHOLE = 0, ELEMENTS, ROWS, IMAGES, COLUMNS, FIRST, SMALL, FWD, DATA, WEIGHT } sharing;
 
 typedef struct share {
     uint8_t how;
@@ -45,21 +45,35 @@ static const share shares[NN_OP_COUNT_] = {
     [NN_OP_SGD] = UPDATE(1), [NN_OP_MOMENTUM] = UPDATE(2), [NN_OP_NESTEROV] = UPDATE(2), [NN_OP_ADAGRAD] = UPDATE(2),
     [NN_OP_RMSPROP] = UPDATE(2), [NN_OP_ADADELTA] = UPDATE(3), [NN_OP_ADAM] = UPDATE(3), [NN_OP_DECAY] = {ELEMENTS, 0, 1, 1},
     [NN_OP_INCREMENT] = {FIRST, 0, 0, 1}, [NN_OP_SCHEDULE] = {FIRST, 1, 0, 1},
+    [NN_OP_CONV_FWD] = {IMAGES, 0, 3, 1}, [NN_OP_CONV_BWD_DATA] = {IMAGES, 0, 3, 1},
+    [NN_OP_MAX_POOL_FWD] = {IMAGES, 0, 7, 3}, [NN_OP_MAX_POOL_BWD] = {IMAGES, 0, 7, 1},
+    [NN_OP_AVG_POOL_FWD] = {IMAGES, 0, 3, 1}, [NN_OP_AVG_POOL_BWD] = {IMAGES, 0, 3, 1},
+    [NN_OP_BATCH_NORM_FIXED_FWD] = {ROWS, 0, 3, 1},
     [NN_OP_METRICS] = {FIRST, 1, 0, 1}, [NN_OP_CHECK_FINITE] = {SMALL, 1, 0, 0}, [NN_OP_ARGMAX] = {ROWS, 0, 3, 1},
 };
 
-static sharing how_shared(const nn_instr *in)
+/* A convolution of one tap may run as a product, of more columns than rows perhaps: by columns. */
+static int is_by_columns(const nn_instr *in)
+{
+    const int64_t *d = in->dim; /* N H W C R S K */
+    return (in->op == NN_OP_CONV_FWD || in->op == NN_OP_CONV_BWD_DATA) && d[4] * d[5] == 1 &&
+           d[0] * d[1] * d[2] < (d[3] > d[6] ? d[3] : d[6]);
+}
+
+static sharing how_shared(const nn_instr *in, int32_t size)
 {
     sharing how = nn_is_emulated(in) ? WHOLE : shares[in->op].how;
+    if (how == IMAGES && (in->dim[0] % size || is_by_columns(in)))
+        return WHOLE;
     if (how != SMALL)
         return how;
     int64_t shards = in->op == NN_OP_SUM_ALL ? in->dim[1] : 1;
     return in->dim[0] <= NN_CHUNK && shards == 1 ? FIRST : WHOLE;
 }
 
-static int writes(const nn_instr *in, int arg)
+static int writes(const nn_instr *in, int32_t size, int arg)
 {
-    return how_shared(in) == WHOLE || shares[in->op].writes >> arg & 1;
+    return how_shared(in, size) == WHOLE || shares[in->op].writes >> arg & 1;
 }
 
 /* The part of an argument that belongs to a rank: units [begin, end) of `unit` bytes as nn_team_split cuts n by grain, of
@@ -128,7 +142,7 @@ static int find_part(const nn_kernel_set *set, const nn_tape *tape, const nn_run
                      int32_t size, part *p)
 {
     const share *s = &shares[in->op];
-    const sharing how = how_shared(in);
+    const sharing how = how_shared(in, size);
     if (arg >= in->n_args || in->arg[arg] < 0)
         return 0;
     const nn_buffer *b = &tape->buffers[in->arg[arg]];
@@ -137,14 +151,14 @@ static int find_part(const nn_kernel_set *set, const nn_tape *tape, const nn_run
         *p = (part){.at = run->external[b->offset], .nbytes = run->external_nbytes[b->offset], .how = WHOLE};
     else
         *p = (part){.at = (char *)run->base[b->region] + b->offset, .nbytes = b->count * unit, .how = WHOLE};
-    p->writes = writes(in, arg);
+    p->writes = writes(in, size, arg);
     if (how == FIRST)
         p->how = FIRST;
     else if (how != WHOLE && s->own >> arg & 1 && b->region != NN_EXTERNAL) {
         p->how = ELEMENTS;
         if (how == ELEMENTS)
             flat(p, in->dim[0], NN_GRAIN, unit);
-        else if (how == ROWS)
+        else if (how == ROWS || how == IMAGES)
             flat(p, in->dim[0], 1, in->dim[0] > 0 ? p->nbytes / in->dim[0] : 0);
         else if (how == COLUMNS && arg == 0 && in->dim[2] == 1)
             flat(p, in->dim[1], NN_GRAIN, unit);
@@ -156,24 +170,24 @@ static int find_part(const nn_kernel_set *set, const nn_tape *tape, const nn_run
     return 1;
 }
 
-static int is_persistent(const nn_tape *tape, const nn_instr *in)
+static int is_persistent(const nn_tape *tape, const nn_instr *in, int32_t size)
 {
     for (int a = 0; a < in->n_args; a++)
-        if (in->arg[a] >= 0 && writes(in, a) && tape->buffers[in->arg[a]].region < NN_WORK)
+        if (in->arg[a] >= 0 && writes(in, size, a) && tape->buffers[in->arg[a]].region < NN_WORK)
             return 1;
     return 0;
 }
 
-static int needs_fence(const nn_kernel_set *set, const nn_tape *tape, const nn_run *run, const nn_instr *first,
-                       const nn_instr *then, int32_t size)
+int nn_needs_fence(const nn_kernel_set *set, const nn_tape *tape, const nn_run *run, const nn_instr *first,
+                   const nn_instr *then, int32_t size)
 {
-    sharing a = how_shared(first), b = how_shared(then);
+    sharing a = how_shared(first, size), b = how_shared(then, size);
     if (a == WHOLE || b == WHOLE)
         return 1;
     const int32_t planes[] = {nn_planes_dim(first->op), nn_planes_dim(then->op)};
     if (run->events && ((planes[0] >= 0 && first->dim[planes[0]]) || (planes[1] >= 0 && then->dim[planes[1]])))
         return 1; /* flags.c looks through its outputs, all ranks together */
-    if (shares[first->op].raises && is_persistent(tape, then) && !(a == FIRST && b == FIRST))
+    if (shares[first->op].raises && is_persistent(tape, then, size) && !(a == FIRST && b == FIRST))
         return 1;
     part p, q;
     for (int i = 0; i < first->n_args; i++)
@@ -184,14 +198,37 @@ static int needs_fence(const nn_kernel_set *set, const nn_tape *tape, const nn_r
     return 0;
 }
 
-void nn_find_fences(const nn_kernel_set *set, const nn_tape *tape, const nn_run *run, int32_t size, uint8_t *fence)
+int64_t nn_own_nbytes(const nn_kernel_set *set, const nn_tape *tape, const nn_run *run, const nn_instr *in, int32_t size)
+{
+    int64_t total = 0;
+    part p;
+    for (int a = 0; a < in->n_args; a++)
+        if (find_part(set, tape, run, in, a, size, &p) && p.how == ELEMENTS)
+            total += p.nbytes;
+    return total;
+}
+
+int nn_is_cut_alike(const nn_kernel_set *set, const nn_instr *in, int32_t size, int32_t finer)
+{
+    int64_t N = in->dim[0], I = in->dim[1], O = in->dim[2];
+    switch (how_shared(in, finer)) {
+    case FWD: return nn_gemm_by_rows(set, size, N, O) == nn_gemm_by_rows(set, finer, N, O);
+    case DATA: return nn_gemm_by_rows(set, size, N, I) == nn_gemm_by_rows(set, finer, N, I);
+    case WEIGHT: return nn_gemm_by_rows(set, size, I, O) == nn_gemm_by_rows(set, finer, I, O);
+    default: return 1;
+    }
+}
+
+void nn_find_fences(const nn_kernel_set *set, const nn_tape *tape, const nn_run *run, int32_t size, const nn_group *groups,
+                    uint8_t *fence)
 {
     enum { WINDOW = 32 }; /* keeps the search linear in the length of the tape */
     int64_t last = 0;
     for (int64_t i = 0; i < tape->n_instrs; i++) {
-        int found = i - last >= WINDOW;
+        int inside = groups && groups[i].instrs == 0;
+        int found = i - last >= WINDOW && !inside;
         for (int64_t k = last; k < i && !found; k++)
-            found = needs_fence(set, tape, run, &tape->instrs[k], &tape->instrs[i], size);
+            found = nn_needs_fence(set, tape, run, &tape->instrs[k], &tape->instrs[i], size);
         fence[i] = (uint8_t)(found && i > 0);
         last = found ? i : last;
     }

@@ -95,8 +95,9 @@ static int is_other_math(const nn_instr *in)
     return planes >= 0 && in->dim[planes] > 0;
 }
 
-/* What the instruction raised on this rank, into its row. A product of another math mode stands between two barriers. */
-static void note_events(const execution *e, const nn_call *c, const nn_tape *tape, int64_t base)
+/* What the instruction raised on this rank, into its row, beside what it has raised in the bands before. A product of another
+ * math mode stands between two barriers. */
+static void note_events(const execution *e, const nn_call *c, const nn_tape *tape, int64_t base, int32_t rank, int32_t band)
 {
     const nn_instr *in = &tape->instrs[c->instr];
     int32_t kinds = nn_fp_take(e->run->kinds);
@@ -105,7 +106,8 @@ static void note_events(const execution *e, const nn_call *c, const nn_tape *tap
         kinds = nn_scan_product(c, tape, in) & e->run->kinds;
         nn_team_barrier(c->team, &e->fault->code);
     }
-    e->run->raised[c->team->rank * nn_raised_stride(e->total) + base + c->instr] = (uint8_t)kinds;
+    uint8_t *raised = &e->run->raised[rank * nn_raised_stride(e->total) + base + c->instr];
+    *raised = (uint8_t)(kinds | (band ? *raised : 0));
 }
 
 /* One instruction on this rank, and what watches it; `base` instructions stand in the segments before. */
@@ -116,11 +118,38 @@ static void execute(const execution *e, const nn_team *team, const nn_tape *tape
         nn_watch_before(e->watching, team, index);
     nn_run_instruction(&b, e->kernels, team, tape, e->run, e->fault, index);
     if (e->run->events)
-        note_events(e, &b.call, tape, base);
+        note_events(e, &b.call, tape, base, team->rank, 0);
     if (e->run->flags & NN_RUN_CHECK && nn_team_barrier(team, &e->fault->code) == NN_OK)
         check_arguments(&b.call, tape, &tape->instrs[index]);
     if (e->watching)
         nn_watch_behind(e->watching, team, index);
+}
+
+static void clock_in(const execution *e, const nn_team *team, int64_t segment, int64_t index, double *since)
+{
+    if (!e->run->seconds || segment != 0 || team->rank != 0)
+        return;
+    double now = 1e-9 * (double)nn_nanoseconds();
+    if (index >= 0)
+        e->run->seconds[index] += now - *since;
+    *since = now;
+}
+
+/* A group on this rank (bands.c): a band is a rank of a larger team, whose ranks need not meet. */
+static void execute_group(const execution *e, const nn_team *team, int64_t segment, int64_t base, int64_t first,
+                          const nn_group *group, double *since)
+{
+    const nn_tape *tape = e->segments[segment].tape;
+    for (int32_t band = 0; band < group->bands; band++) {
+        const nn_team part = {team->rank * group->bands + band, team->size * group->bands, NULL, team->shared, team->scratch};
+        for (int64_t i = first; i < first + group->instrs && *(const volatile int32_t *)&e->fault->code == NN_OK; i++) {
+            nn_bound b;
+            nn_run_instruction(&b, e->kernels, &part, tape, e->run, e->fault, i);
+            if (e->run->events)
+                note_events(e, &b.call, tape, base, team->rank, band);
+            clock_in(e, team, segment, i, since);
+        }
+    }
 }
 
 /* The last to arrive at the end of a step moves the position, which the next step reads. */
@@ -141,16 +170,6 @@ static int32_t finish_step(void *context)
         fault->code = NN_ERR_STOPPED;
     nn_pace_step(x->execution->pace, x->team);
     return fault->code;
-}
-
-static void clock_in(const execution *e, const nn_team *team, int64_t segment, int64_t index, double *since)
-{
-    if (!e->run->seconds || segment != 0 || team->rank != 0)
-        return;
-    double now = 1e-9 * (double)nn_nanoseconds();
-    if (index >= 0)
-        e->run->seconds[index] += now - *since;
-    *since = now;
 }
 
 /* The instruction before i behind which a step may end (loss_scale.c), or -1. */
@@ -178,7 +197,8 @@ static int is_ended(const execution *e, const nn_team *team, const nn_tape *tape
 /* All instructions of one step, or the range that run->first and run->last ask for. Between two barriers a rank that
  * sees a fault does nothing more, so none works on what was not made; directly behind one all do the same. Time spent
  * waiting counts for the instruction before the barrier. */
-static int32_t execute_step(const execution *e, const nn_team *team, int64_t segment, int64_t base, const uint8_t *fence)
+static int32_t execute_step(const execution *e, const nn_team *team, int64_t segment, int64_t base, const uint8_t *fence,
+                            const nn_group *groups)
 {
     const nn_tape *tape = e->segments[segment].tape;
     const volatile int32_t *code = &e->fault->code;
@@ -186,7 +206,8 @@ static int32_t execute_step(const execution *e, const nn_team *team, int64_t seg
     int32_t verdict = NN_OK;
     double since = 0;
     clock_in(e, team, segment, -1, &since);
-    for (int64_t i = first; i < last && verdict == NN_OK; i++) {
+    for (int64_t i = first, next; i < last && verdict == NN_OK; i = next) {
+        next = i + (groups ? groups[i].instrs : 1);
         int together = i == first || !fence || fence[i];
         if (together && i > first)
             verdict = nn_team_barrier(team, code);
@@ -194,8 +215,12 @@ static int32_t execute_step(const execution *e, const nn_team *team, int64_t seg
             clock_in(e, team, segment, i - 1, &since);
         if (verdict == NN_OK && end >= 0 && (i == first || i == end + 1) && is_ended(e, team, tape, end, base, i, last))
             break;
-        if (verdict == NN_OK && (together || *code == NN_OK))
-            execute(e, team, tape, base, i);
+        if (verdict == NN_OK && (together || *code == NN_OK)) {
+            if (next > i + 1)
+                execute_group(e, team, segment, base, i, &groups[i], &since);
+            else
+                execute(e, team, tape, base, i);
+        }
         if (tape->instrs[i].op == NN_OP_LOSS_SCALE)
             end = i;
     }
@@ -220,17 +245,26 @@ static const uint8_t *find_fences(const execution *e)
     uint8_t *fence = (uint8_t *)e->run->scratch + NN_SHARED_NBYTES, *at = fence;
     for (int64_t s = 0; s < e->n_segments; s++) {
         const nn_tape *tape = e->segments[s].tape;
-        nn_find_fences(tape->real == NN_F64 ? e->kernels->f64 : e->kernels->f32, tape, e->run, e->run->threads, at);
+        nn_find_fences(tape->real == NN_F64 ? e->kernels->f64 : e->kernels->f32, tape, e->run, e->run->threads,
+                       e->segments[s].groups, at);
         at += tape->n_instrs;
     }
     return fence;
+}
+
+/* The groups that this team may walk in bands: those found for one of its size, where nobody looks at single instructions. */
+static const nn_group *find_groups(const execution *e, const nn_team *team, int64_t segment)
+{
+    const nn_run *run = e->run;
+    const int alone = team->size != run->threads || run->first || run->last;
+    return alone || run->flags & NN_RUN_CHECK || e->watching || e->kernels->reference[0] ? NULL : e->segments[segment].groups;
 }
 
 /* A step, and which it was if it failed. */
 static int32_t walk_step(const execution *e, const nn_team *team, int64_t segment, int64_t base, const uint8_t *fence)
 {
     const int64_t step = e->run->step;
-    const int32_t verdict = execute_step(e, team, segment, base, fence);
+    const int32_t verdict = execute_step(e, team, segment, base, fence, find_groups(e, team, segment));
     if (verdict != NN_OK && verdict != NN_ERR_STOPPED && team->rank == 0) {
         e->fault->segment = segment;
         e->fault->step = step;

@@ -8,6 +8,7 @@ import click
 
 COMMANDS = {
     "train": ("nncore.cli.train:train", "Train a network; evaluate it; leave a run folder."),
+    "plan": ("nncore.cli.plan:plan", "A step of training before it is done: instructions, memory, fusions."),
     "sweep": ("nncore.cli.sweep:sweep", "Train under many settings and seeds; rank them."),
     "predict": ("nncore.cli.predict:predict", "Classes or probabilities from a trained network."),
     "lr": ("nncore.cli.lr:lr", "Find a learning rate."),
@@ -95,5 +96,5 @@ def root() -> None:
     130 interrupted. Results go to stdout (--json: one object), progress and messages to stderr.
 
     Environment: NNCORE_DATA (a folder of data sets), NNCORE_OFFLINE=1 (never download), NNCORE_THREADS, NNCORE_ISA,
-    NNCORE_DEBUG=1 (tracebacks), NO_COLOR.
+    NNCORE_FUSE=0 (no fusion),    NNCORE_DEBUG=1 (tracebacks), NO_COLOR.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from nncore.errors import GraphError
+from nncore.errors import GraphError, UsageError
 from nncore.graph import ops
 from nncore.graph.node import Constant, Input, Leaf, Node, Output, Parameter, State, View, topological
 
@@ -47,6 +47,14 @@ def producer(node: Node) -> Node:
     """The node whose instruction writes this tensor."""
     node = root(node)
     return node.inputs[0] if isinstance(node, Output) else node
+
+
+def is_fusing() -> bool:
+    """Whether instructions are fused and walked in bands where nobody says: unless NNCORE_FUSE is 0. No bit depends on it."""
+    text = os.environ.get("NNCORE_FUSE", "1")
+    if text not in ("0", "1"):
+        raise UsageError(f"NNCORE_FUSE={text!r}: 1 fuses instructions, 0 does not")
+    return text == "1"
 
 
 def linearise(effects: list[Node], outputs: list[Node], fuse: bool = True) -> list[Step]:

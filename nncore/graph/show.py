@@ -8,11 +8,11 @@ from nncore._ffi import lib
 from nncore.graph.tape import Instruction, Tape
 
 
-def show(tape: Tape) -> str:
-    """Header line and one line per instruction; microseconds are shown after a profiled run."""
-    rows = table(tape)
+def show(tape: Tape, groups: tuple[tuple[int, int, int], ...] = ()) -> str:
+    """Header line and one line per instruction; microseconds are shown after a profiled run, bands of groups as in `table`."""
+    rows = table(tape, groups)
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
-    right = (0, 5, 6, 7)
+    right = (0, 5, 6, 7, 8)
     lines = ["  ".join(t.rjust(w) if c in right else t.ljust(w) for c, (t, w) in enumerate(zip(row, widths, strict=True)))
              for row in rows]
     return "\n".join([header(tape), *(line.rstrip() for line in lines)])
@@ -24,17 +24,19 @@ def header(tape: Tape) -> str:
             f"arena {tape.nbytes['work'] / 1e6:.2f} MB  parameters {_parameters(tape):,}  {tape.flop / 1e6:.1f} MFLOP/step")
 
 
-def table(tape: Tape) -> list[tuple[str, ...]]:
-    """The columns' names, then a row per instruction."""
+def table(tape: Tape, groups: tuple[tuple[int, int, int], ...] = ()) -> list[tuple[str, ...]]:
+    """The columns' names, then a row per instruction. groups: (first, how many, bands) of those walked in bands, which get
+    a column."""
     names = [b.name for b in tape.buffers]
-    rows = [("#", "instruction", "writes", "reads", "shape", "MFLOP", "kB", "us")]
+    bands = {i: f"{'+' if i > first else ''}{bands}" for first, n, bands in groups for i in range(first, first + n)}
+    rows = [("#", "instruction", "writes", "reads", "shape", "MFLOP", "kB", "us", *(["bands"] if groups else []))]
     for n, i in enumerate(tape.instructions):
         written = set(range(i.n_outputs)) or _mutated(i)
         given = [(k, names[a]) for k, a in enumerate(i.args) if a >= 0]
         micro = f"{tape.seconds[n] * 1e6:.1f}" if tape.seconds else ""
         rows.append((str(n), f"{i.op} {i.note}".strip(), " ".join(x for k, x in given if k in written),
                      " ".join(x for k, x in given if k not in written), _shape(tape, i), f"{i.flop / 1e6:.1f}",
-                     f"{tape.nbytes_of(i) / 1e3:.0f}", micro))
+                     f"{tape.nbytes_of(i) / 1e3:.0f}", micro, *([bands.get(n, "")] if groups else [])))
     return rows
 
 

@@ -15,8 +15,9 @@ from nncore.errors import GraphError, Interrupted
 from nncore.graph import ops
 from nncore.graph.events import Events
 from nncore.graph.faults import explain
+from nncore.graph.fusion import groups
 from nncore.graph.node import Input, Leaf, Node
-from nncore.graph.plan import MATH_MODES, Layout, Step, linearise, plan_memory, producer, region_of, root
+from nncore.graph.plan import MATH_MODES, Layout, Step, is_fusing, linearise, plan_memory, producer, region_of, root
 from nncore.tensor import DTYPES, Tensor, address_of, aligned
 
 REGIONS = {"param": lib.NN_PARAM, "state": lib.NN_STATE, "work": lib.NN_WORK, "external": lib.NN_EXTERNAL}
@@ -121,11 +122,12 @@ class Tape:
         return self._cdata[0]
 
 
-def compile_tape(name: str, batch: int, effects: list[Node], outputs: dict[str, Node], layout: Layout, fuse: bool = True,
-                 reuse: bool = True, accumulator: Callable[[int], int] | None = None) -> Tape:
-    """Linearise, fuse, plan and write down. `outputs` stay readable after a run. accumulator: the code (nn_accumulator) by which
-    the k-th of the instructions that add up keeps its sums, not on the twin. Raises GraphError."""
+def compile_tape(name: str, batch: int, effects: list[Node], outputs: dict[str, Node], layout: Layout,
+                 fuse: bool | None = None, reuse: bool = True, accumulator: Callable[[int], int] | None = None) -> Tape:
+    """Linearise, fuse (None: as NNCORE_FUSE says), plan and write down. `outputs` stay readable after a run. accumulator: the
+    code (nn_accumulator) by which the k-th of the instructions that add up keeps its sums, not on the twin. Raises GraphError."""
     fetched = list(outputs.values())
+    fuse = is_fusing() if fuse is None else fuse
     steps = linearise(effects, fetched, fuse)
     if not steps:
         raise GraphError(f"tape {name}: nothing to do")
@@ -336,7 +338,7 @@ class Executor:
         run.stop, run.watch = 0, instruments or ffi.NULL
         seconds = ffi.new("double[]", len(tapes[0][0].instructions)) if profile else ffi.NULL
         run.seconds = seconds
-        segments = ffi.new("nn_segment[]", [(t.cdata(), n) for t, n in tapes])
+        segments = ffi.new("nn_segment[]", [(t.cdata(), n, groups(t, self.kernels, run.threads).cdata) for t, n in tapes])
         fault = ffi.new("nn_fault *")
         run.events = ffi.NULL
         if events:
@@ -352,6 +354,10 @@ class Executor:
         if status != lib.NN_OK:
             raise explain(status, fault, tapes)
 
+    def worth(self, tapes: list[Tape]) -> int:
+        """Threads that are worth their while for these tapes; the bits are the same."""
+        return self.threads if any(tape.flop >= PARALLEL_FLOP for tape in tapes) else 1
+
     def _bind(self, run, tapes: list[Tape], memory: Memory, externals: dict[int, Tensor]) -> None:
         """Addresses and sizes of everything that tapes need, and the threads that are worth their while."""
         for tape in tapes:
@@ -362,8 +368,7 @@ class Executor:
             t = externals.get(i)
             run.external[i] = t.pointer if t is not None else ffi.NULL
             run.external_nbytes[i] = t.nbytes if t is not None else 0
-        worth = any(tape.flop >= PARALLEL_FLOP for tape in tapes)
-        run.threads = self.threads if worth else 1  # the bits are the same
+        run.threads = self.worth(tapes)
         run.scratch, run.scratch_nbytes = ffi.cast("char *", address_of(self._scratch)), self._scratch_nbytes
 
     def bound(self, tape: Tape, memory: Memory, externals: dict[int, Tensor], n_samples: int) -> Callable[[], None]:
@@ -372,7 +377,7 @@ class Executor:
         time, nor beside another run on this memory."""
         run, fault = ffi.new("nn_run *"), ffi.new("nn_fault *")
         run.n_samples = n_samples
-        segment = ffi.new("nn_segment[]", [(tape.cdata(), 1)])
+        segment = ffi.new("nn_segment[]", [(tape.cdata(), 1, groups(tape, self.kernels, self.worth([tape])).cdata)])
         call, table, moves = lib.nn_tape_run, self.kernels, -1
 
         def step() -> None:

@@ -22,6 +22,7 @@ from nncore._ffi import lib, op_names
 from nncore.errors import DataError, UsageError
 from nncore.files import reading, write_atomic
 from nncore.graph import ops
+from nncore.graph.fusion import fused
 from nncore.graph.plan import MATH_MODES
 from nncore.graph.tape import _DTYPE_IDS, REGIONS, Buffer, Instruction, Tape
 
@@ -56,10 +57,10 @@ def _activation(op: str) -> int:
 
 
 def _instruction(i: Instruction) -> bytes:
-    fused = next((f"{word}_fwd" for word in i.note.split() if f"{word}_fwd" in op_names()), "")
+    behind = fused(i)
     at = _activation(i.op)
-    dims = (*i.dims[:at], -1, *i.dims[at + 1 :]) if fused else i.dims
-    return (_text(i.op) + _text(fused) + _text(i.layer)
+    dims = (*i.dims[:at], -1, *i.dims[at + 1 :]) if behind else i.dims
+    return (_text(i.op) + _text(behind) + _text(i.layer)
             + struct.pack(f"<BB{len(i.args)}i", i.n_outputs, len(i.args), *i.args)
             + struct.pack(f"<B{len(dims)}q", len(dims), *dims)
             + struct.pack(f"<B{len(i.scalars)}dd", len(i.scalars), *i.scalars, i.flop))
@@ -160,19 +161,19 @@ class _Reader:
         return Buffer(name, self.name(_REGIONS, region, "region"), self.name(_DTYPES, dtype, "type"), offset, shape, count)
 
     def instruction(self) -> Instruction:
-        op, fused, layer = self.text(), self.text(), self.text()
+        op, behind, layer = self.text(), self.text(), self.text()
         (n_outputs,) = self.take("B")
         args, dims = self.take(f"{self.take('B')[0]}i"), self.take(f"{self.take('B')[0]}q")
         scalars = self.take(f"{self.take('B')[0]}d")
-        for name in (op, fused):
+        for name in (op, behind):
             if name not in op_names() and (name or not op):
                 self.fail(f"unknown op {name!r}")
         fuses, at = ops.OPS[op].fuses, _activation(op)
-        if (fuses and dims[at : at + 1] != (-1,)) or (fused and not fuses):
-            self.fail(f"{op} with {fused or 'a number'!r} fused: only products have an activation, and by name")
-        if fused:
-            dims = (*dims[:at], op_names()[fused], *dims[at + 1 :])
+        if (fuses and dims[at : at + 1] != (-1,)) or (behind and not fuses):
+            self.fail(f"{op} with {behind or 'a number'!r} fused: only products have an activation, and by name")
+        if behind:
+            dims = (*dims[:at], op_names()[behind], *dims[at + 1 :])
         how = dims[at + 1] if -1 <= at < len(dims) - 1 else 0
         mode = next((name for name, planes in MATH_MODES.items() if planes == how), "accumulator") if how else ""
-        note = f"{fused.removesuffix('_fwd')} {mode}".strip()
+        note = f"{behind.removesuffix('_fwd')} {mode}".strip()
         return Instruction(op, note, layer, args, n_outputs, dims, scalars, self.take("d")[0])

@@ -67,38 +67,52 @@ static void drive(bench *b, const nn_kernels *kernels, const nn_team *team)
     nn_drivers[b->instr.op](&c);
 }
 
-/* Whether byte i of an argument is the rank's own. */
-static int owns(const part *p, int64_t i, int32_t rank, int32_t size)
+/* Which bytes of an argument are the rank's own. */
+typedef struct ownership {
+    int64_t begin, end, stride; /* of every row where stride, the length of a row, is not 0 */
+} ownership;
+
+static ownership owned_by(const part *p, int32_t rank, int32_t size)
 {
     if (p->how != ELEMENTS)
-        return p->how == WHOLE || rank == 0;
+        return (ownership){0, p->how == WHOLE || rank == 0 ? p->nbytes : 0, 0};
     nn_team team = {.rank = rank, .size = size};
-    int64_t begin, end, at = p->stride ? i % p->stride : i;
+    int64_t begin, end;
     nn_team_split(&team, p->n, p->grain, &begin, &end);
-    return at >= begin * p->unit && at < end * p->unit;
+    return (ownership){begin * p->unit, end * p->unit, p->stride};
+}
+
+static int owns(const ownership *o, int64_t i)
+{
+    const int64_t at = o->stride ? i % o->stride : i;
+    return at >= o->begin && at < o->end;
 }
 
 /* Run one rank with all others' parts spoiled: what it owns must come out as from a team of one. */
 static void one_rank(bench *b, const nn_kernels *kernels, const char *wanted, void *scratch, int32_t rank, int32_t size)
 {
     nn_team team = {rank, size, NULL, scratch, (char *)scratch + NN_SHARED_NBYTES};
-    part p;
+    part p[ARGS] = {{0}};
+    ownership own[ARGS] = {{0}};
     memcpy(b->memory, b->before, (size_t)ARGS * ROOM);
-    for (int a = 0; a < b->instr.n_args; a++)
-        for (int64_t i = 0; find_part(kernels->f32, &b->tape, &b->run, &b->instr, a, size, &p) && i < p.nbytes; i++)
-            if (!owns(&p, i, rank, size))
+    for (int a = 0; a < b->instr.n_args; a++) {
+        if (find_part(kernels->f32, &b->tape, &b->run, &b->instr, a, size, &p[a]))
+            own[a] = owned_by(&p[a], rank, size);
+        for (int64_t i = 0; i < p[a].nbytes; i++)
+            if (!owns(&own[a], i))
                 b->memory[(int64_t)a * ROOM + i] = 0x7f;
+    }
     drive(b, kernels, &team);
     int foreign = 0, wrong = 0;
     for (int a = 0; a < b->instr.n_args; a++)
-        for (int64_t i = 0; find_part(kernels->f32, &b->tape, &b->run, &b->instr, a, size, &p) && i < p.nbytes; i++) {
+        for (int64_t i = 0; i < p[a].nbytes; i++) {
             int64_t at = (int64_t)a * ROOM + i;
-            if (!owns(&p, i, rank, size))
+            if (!owns(&own[a], i))
                 foreign += b->memory[at] != 0x7f;
-            else if (p.how != WHOLE)
+            else if (p[a].how != WHOLE)
                 wrong += b->memory[at] != wanted[at];
             else
-                wrong += !p.writes && b->memory[at] != b->before[at];
+                wrong += !p[a].writes && b->memory[at] != b->before[at];
         }
     CHECK(!foreign && !wrong, "%s on %s, rank %d of %d: %d bytes of others written, %d of its own wrong",
           nn_op_name(b->instr.op), kernels->name, rank, size, foreign, wrong);
@@ -164,7 +178,7 @@ static void every_claim(bench *b, void *scratch)
     int tried = 0;
     for (int32_t op = 0; op < NN_OP_COUNT_; op++) {
         int how = shares[op].how;
-        if (how == WHOLE || how == FIRST || how == SMALL || (op >= NN_OP_GATHER_U8 && op <= NN_OP_GATHER_TARGETS))
+        if (how == WHOLE || how == FIRST || how == SMALL || how == IMAGES || (op >= NN_OP_GATHER_U8 && op <= NN_OP_GATHER_TARGETS))
             continue;
         for (int i = 0; i < 4; i++)
             for (int64_t planes = 0; planes <= (nn_planes_dim(op) < 0 ? 0 : 3); planes++)
@@ -185,6 +199,47 @@ static void gathers(bench *b, void *scratch)
         set_up(b, ops[i], dim, count, dtype, 5);
         claims(b, scratch);
     }
+}
+
+/* Convolutions and pooling over whole images: arguments y x w b, of pooling y index x or dx dy index. `taps` 1 makes a
+ * product of a convolution; `channels` of the input and of the output. */
+static void try_images(bench *b, int32_t op, void *scratch, int64_t images, int64_t taps, const int64_t channels[2], int64_t planes)
+{
+    enum { SIDE = 6 };
+    int conv = op == NN_OP_CONV_FWD || op == NN_OP_CONV_BWD_DATA, index = op == NN_OP_MAX_POOL_FWD || op == NN_OP_MAX_POOL_BWD;
+    int64_t C = channels[0], K = conv ? channels[1] : C, P = conv ? SIDE - taps + 1 : SIDE / 2;
+    int64_t x = images * SIDE * SIDE * C, y = images * P * P * K, w = taps * taps * C * K;
+    const int64_t conv_dim[NN_MAX_DIMS] = {images, SIDE, SIDE, C, taps, taps, K, P, P, 1, 1, 0, 0, 1, 1, 1, -1, planes};
+    const int64_t pool_dim[NN_MAX_DIMS] = {images, SIDE, SIDE, C, 2, 2, 2, 2, 0, 0};
+    int back = op == NN_OP_CONV_BWD_DATA || op == NN_OP_MAX_POOL_BWD || op == NN_OP_AVG_POOL_BWD;
+    int64_t count[ARGS] = {back ? x : y, back ? y : x, conv ? w : 0, 0};
+    int32_t dtype[ARGS] = {0};
+    if (index) {
+        count[2] = op == NN_OP_MAX_POOL_FWD ? x : y;
+        count[1] = y;
+        dtype[op == NN_OP_MAX_POOL_FWD ? 1 : 2] = NN_U8;
+    }
+    set_up(b, op, conv ? conv_dim : pool_dim, count, dtype, 4);
+    claims(b, scratch);
+}
+
+static void every_image(bench *b, void *scratch)
+{
+    static const int32_t ops[] = {NN_OP_CONV_FWD,     NN_OP_CONV_BWD_DATA, NN_OP_MAX_POOL_FWD,
+                                  NN_OP_MAX_POOL_BWD, NN_OP_AVG_POOL_FWD,  NN_OP_AVG_POOL_BWD};
+    static const int64_t channels[][2] = {{1, 6}, {6, 16}, {32, 40}}, wide[2] = {40, 300};
+    int tried = 0;
+    for (int32_t op = 0; op < NN_OP_COUNT_; op++)
+        tried += shares[op].how == IMAGES;
+    CHECK(tried == sizeof ops / sizeof *ops, "%d ops share images", tried);
+    for (int o = 0; o < tried; o++)
+        for (int i = 0; i < 3; i++)
+            for (int64_t taps = 1; taps <= 3; taps += 2)
+                for (int64_t planes = 0; planes <= (nn_planes_dim(ops[o]) < 0 || i < 2 ? 0 : 2); planes += 2) {
+                    try_images(b, ops[o], scratch, 6, taps, channels[i], planes); /* cut by 2 and 3, not by 7 */
+                    try_images(b, ops[o], scratch, i == 2 ? 7 : 42, taps, channels[i], planes);
+                }
+    try_images(b, NN_OP_CONV_FWD, scratch, 6, 1, wide, 0); /* a product by columns: no claim */
 }
 
 /* Fences of a few instructions over (64, 64) matrices X Y Z, a weight W and a loss. */
@@ -214,7 +269,7 @@ static void fences(void)
         uint8_t found[INSTRS];
         if (!kernels)
             continue;
-        nn_find_fences(kernels->f32, &tape, &run, 2, found);
+        nn_find_fences(kernels->f32, &tape, &run, 2, NULL, found);
         for (int i = 0; i < INSTRS; i++)
             CHECK(found[i] == wanted[i], "%s: instruction %d: %d", kernels->name, i, found[i]);
     }
@@ -226,6 +281,7 @@ int main(void)
     bench b = {.memory = aligned_alloc(64, (size_t)ARGS * ROOM), .before = aligned_alloc(64, (size_t)ARGS * ROOM)};
     every_claim(&b, scratch);
     gathers(&b, scratch);
+    every_image(&b, scratch);
     fences();
     free(b.memory);
     free(b.before);
