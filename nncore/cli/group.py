@@ -96,5 +96,5 @@ def root() -> None:
     130 interrupted. Results go to stdout (--json: one object), progress and messages to stderr.
 
     Environment: NNCORE_DATA (a folder of data sets), NNCORE_OFFLINE=1 (never download), NNCORE_THREADS, NNCORE_ISA,
-    NNCORE_FUSE=0 (no fusion),    NNCORE_DEBUG=1 (tracebacks), NO_COLOR.
+    NNCORE_FUSE=0 (no fusion), NNCORE_DEBUG=1 (tracebacks), NO_COLOR.
     """
