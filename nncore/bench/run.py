@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nncore._ffi import thread_count
-from nncore.bench import assignment, duel, groups, instruments, kernels, latency, limits, others, training
+from nncore.bench import assignment, duel, groups, growth, instruments, kernels, latency, limits, others, training
 from nncore.bench.limits import Probe
 from nncore.bench.peer import Peer
 from nncore.bench.store import SCHEMA, commit
 from nncore.train.samples import samples
 
-PARTS = ("limits", "kernels", "train", "latency", "assignment", "instruments")
+PARTS = ("limits", "kernels", "train", "latency", "assignment", "instruments", "growth")
 DEFAULT = ("limits", "kernels", "train")  # without being named
 
 
@@ -79,7 +79,8 @@ def bench(plan: Plan, on_case: Callable[[dict], None] = lambda row: None,
         result = {"schema": SCHEMA, "commit": commit(), "machine": limits.machine(plan.isa), "peers": versions, "cases": []}
         on_start(result)
         measured = {"limits": _limits, "kernels": _duels if plan.against else _kernels, "train": _train,
-                    "latency": _latency, "assignment": _assignment, "instruments": _instruments}
+                    "latency": _latency, "assignment": _assignment, "instruments": _instruments,
+                    "growth": _growth}
         for part in plan.parts:
             for found in measured[part](plan, teams):
                 result["cases"].append(found)
@@ -157,3 +158,10 @@ def _instruments(plan: Plan, teams: list[Team]) -> Iterator[dict]:
         for team in teams:
             given = cost, network, shape, plan.batch, team.probe, plan.rounds
             yield team.row(lambda given=given: instruments.measure(*given), "instruments")
+
+
+def _growth(plan: Plan, teams: list[Team]) -> Iterator[dict]:
+    for n in growth.sizes(plan.text):
+        for team in teams:
+            given = n, plan.batch, team.probe, plan.rounds
+            yield team.row(lambda given=given: growth.measure(*given), "growth")

@@ -20,7 +20,7 @@ def _packages(context, parameter, value: str | None) -> tuple[str, ...]:
 
 
 @click.command()
-@click.argument("parts", nargs=-1, metavar="[limits|kernels|train|latency|assignment|instruments]...")
+@click.argument("parts", nargs=-1, metavar="[limits|kernels|train|latency|assignment|instruments|growth]...")
 @click.option("--against", metavar="PEER[,PEER]", callback=_packages, help="Measure in turns with torch, numpy, sklearn.")
 @click.option("--compare", nargs=2, type=click.Path(), metavar="OLD NEW", help="Judge what changed between two files of --out.")
 @click.option("--filter", "text", default="", metavar="TEXT", help="Only cases with TEXT in group, name or shape.")
@@ -45,6 +45,7 @@ def bench(parts: tuple[str, ...], data: str | None, model: str, out: str | None,
       nncore bench kernels train --against torch,numpy --out runs/bench
       nncore bench assignment --against torch --data fashion-mnist
       nncore bench instruments --threads 1 --rounds 25
+      nncore bench growth                           10,000 to 6,000,000 images
       nncore bench --compare runs/bench/OLD.jsonl runs/bench/NEW.jsonl
 
     A share of peak is against FMAs with one broadcast from L1 for every two, measured in the same run right before and
@@ -100,7 +101,7 @@ def _print(result: dict, as_json: bool) -> None:
     if as_json:
         emit(result | ({"gates": gates} if result["peers"] else {}))
         return
-    print("\n\n".join([text.head(result), *filter(None, (text.cases(result), text.overheads(result))),
+    print("\n\n".join([text.head(result), *filter(None, (text.cases(result), text.overheads(result), text.growth(result))),
                        *([text.gates(gates)] if result["peers"] else [])]))
 
 

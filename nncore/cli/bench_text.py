@@ -17,7 +17,7 @@ def cases(result: dict) -> str:
     """Every case: time, rates, and the ratio to each peer with its interval; "" if there is none."""
     packages = list(result["peers"])
     rows = [("case", "shape", "math", "threads", "time", "GFLOP/s", "GB/s", "peak", *(["error"] if packages else []), *packages)]
-    found = [c for c in result["cases"] if "overhead" not in c]
+    found = [c for c in result["cases"] if "overhead" not in c and "growth" not in c]
     for c in found:
         share = f"{c['share_of_peak']:.0%}" if c["share_of_peak"] is not None else ""
         ratios = {p["name"]: f"{p['ratio']:.2f} [{p['low']:.2f}, {p['high']:.2f}] {_quality(p)}" for p in c["peers"]}
@@ -41,6 +41,21 @@ def overheads(result: dict) -> str:
     level = min(c["overhead"]["level"] for c in found)
     return table(rows, right=(2, 3, 4, 5)) + ("\n\nMedians of paired ratios of processor seconds; intervals by order statistics "
                                               f"of the rounds, {level:.1%}: open where one holds the limit.")
+
+
+def growth(result: dict) -> str:
+    """Time and memory over the number of images; "" if that was not measured."""
+    found = [c for c in result["cases"] if "growth" in c]
+    rows = [("case", "network", "threads", "an image", "times as with 10,000 [interval]", "beside the data", "")]
+    for c in found:
+        g = c["growth"]
+        rows.append((c["case"], c["shape"], c["threads"], time(c["seconds"]), _times(g), f"{g['beside_data_bytes'] / 1e6:.0f} MB",
+                     "holds" if g["holds"] else "DOES NOT HOLD"))
+    if not found:
+        return ""
+    g = found[0]["growth"]
+    return table(rows, right=(2, 3, 4, 5)) + (f"\n\nAt most {g['limit']:g} times as long an image, at most "
+                                              f"{g['memory_limit'] / 1e6:g} MB beside pixels and labels.")
 
 
 def _times(o: dict) -> str:
@@ -86,6 +101,7 @@ def line(row: dict) -> str:
     """Progress: one case."""
     peers = "".join(f", {p['name']} {p['ratio']:.2f}" for p in row["peers"])
     times = f", {_times(row['overhead'])} times a plain step" if "overhead" in row else ""
+    times += f", {_times(row['growth'])} times as long" if "growth" in row else ""
     return f"nncore: {row['case']} {row['shape']}, {row['threads']} threads: {time(row['seconds'])}{peers}{times}".rstrip(": ")
 
 
