@@ -43,7 +43,8 @@ def bench_html(files: list[Path], gates: list[dict]) -> str:
         figures = [f for t in threads for f in (_ratios(rows, t), _roofline(rows, t)) if f]
         history = [f for t in threads for f in (_history(runs, t),) if f]
         return document("bench.html", title=f"Bench {harmless(head['commit'])}", about=_about(head), figures=figures,
-                        history=history, gates=gates, overheads=_overheads(rows), groups=_tables(rows))
+                        history=history, gates=gates, overheads=_overheads(rows), growth=_growth(rows),
+                        groups=_tables(rows))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError) as e:
         raise DataError(f"{files[-1]}: not as nncore bench wrote it: {type(e).__name__}: {e}") from e
 
@@ -190,6 +191,17 @@ def _overheads(rows: list[dict]) -> list[dict]:
             found.append({"case": harmless(r["case"]), "shape": harmless(r["shape"]), "threads": r["threads"],
                           "time": _time(r["seconds"]), "limit": text.decimal(o["limit"], 3), "holds": o["holds"],
                           **{k: text.fixed(o[k], 3) for k in ("ratio", "low", "high")}})
+    return found
+
+
+def _growth(rows: list[dict]) -> list[dict]:
+    """Time and memory over the number of images, as text."""
+    found = []
+    for r in rows:
+        if g := r.get("growth"):
+            found.append({"shape": harmless(r["shape"]), "threads": r["threads"], "time": _time(r["seconds"]),
+                          "holds": g["holds"], "beside": text.decimal(g["beside_data_bytes"] / 1e6, 3),
+                          **{k: text.fixed(g[k], 3) for k in ("ratio", "low", "high")}})
     return found
 
 
