@@ -265,9 +265,10 @@ def test_the_view(small, environment, tmp_path):
     "set -e\n. /etc/profile.d/modules.sh\nmodule add gcc-10.2\nmodule load jdk-17\ncentroid",
     "set -e\nsource /etc/profile.d/modules.sh\ncentroid",
     "for i in $(seq 300000); do echo entropy: 0.$i; done; centroid",
+    'set -e\nwas=$(nice); [ "$(nice -n 19 nice)" = "$was" ]; renice -n 19 $$; chrt --idle 0 true; [ "$(nice)" = "$was" ]; centroid',
 ])
 def test_what_the_machine_of_the_course_has_or_bears(script, tmp_path):
-    """Modules to add, and a line printed for every step of the training."""
+    """Modules to add, a line printed for every step of the training, politeness that would starve it here."""
     with judge.prepared(standins.assignment(tmp_path, output_kb=1 << 18), calibrated=False) as ground:
         result = judge.judge(standins.project(tmp_path / "mine", script), ground)
     assert result.verdict == "PASS", (result.detail, result.output[-300:])
