@@ -29,6 +29,8 @@ _NETWORK = re.compile(rb"name resolution|[Uu]nknown host|[Cc]ould not resolve ho
 NEAR = 0.1  # of the time limit: a run that ends so little after it is run again
 RERUNS = 2
 SLOWEST = 0.25  # calibrated seconds a second is worth: on a slower machine nobody waits longer
+_FRAME = re.compile(r"\s+(at [\w.$/<>]+\(|\.\.\. \d+ more$)")  # of a Java stack trace: what went wrong is above it
+_NO_DATA = re.compile(rb"\bdata/.*No such file|No such file.*\bdata/")
 _EXECUTABLE = 126  # the shell found a command and could not run it
 
 
@@ -211,7 +213,7 @@ def _unfinished(name: str, outcome: sandbox.Outcome, assignment: Assignment) -> 
                    "disk": f"{limits.disk_mb} MB or {limits.files} files written"}[outcome.stopped]
         return Result(name, of_stop(outcome.stopped), f"stopped at the limit of {allowed}")
     if outcome.code:
-        return _failed(name, outcome)
+        return _failed(name, outcome, assignment.run.command)
     for wanted in assignment.outputs:
         if wanted in outcome.refused:
             return Result(name, "BAD_FORMAT", f"{wanted}: {outcome.refused[wanted]}; write a plain file")
@@ -243,13 +245,16 @@ def _predictions(outcome: sandbox.Outcome, ground: Ground, folder: Path) -> tupl
     return train, test
 
 
-def _failed(name: str, outcome: sandbox.Outcome) -> Result:
-    last = [line for line in outcome.output.decode("utf-8", "replace").splitlines() if line.strip()][-1:]
+def _failed(name: str, outcome: sandbox.Outcome, command: str) -> Result:
+    lines = outcome.output.decode("utf-8", "replace").splitlines()
+    last = [line.strip() for line in lines if line.strip() and not _FRAME.match(line)][-1:]
     code = outcome.code
     how = f"ended by signal {code - 128}" if 128 < code < 193 else f"exit code {code}"
     if not outcome.files and (said := _complaint(outcome.output)):
         return Result(name, "BUILD_FAILED", f"{how}; building failed: {said}")
     detail = how + (f"; last line: {last[0][:200]}" if last else "; it printed nothing")
+    if _NO_DATA.search(outcome.output):
+        detail += f"; data/ is there, in the project's root, where {command} begins: does it change folder?"
     return Result(name, "BUILD_FAILED" if code == _EXECUTABLE else "RUN_FAILED", detail)
 
 

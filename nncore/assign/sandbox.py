@@ -134,7 +134,7 @@ def _collect(work: int, name: str, outcome: Outcome) -> None:
 def _astray(work: int, job: Job) -> tuple[str, ...]:
     """New files that look like those wanted, in the folder behind a descriptor and below: a few, with names that can be shown."""
     found, seen = [], 0
-    for folder, names, files, _ in os.fwalk(".", dir_fd=work):
+    for folder, names, files, fd in os.fwalk(".", dir_fd=work):
         names[:] = sorted(n for n in names if n != "data")
         seen += len(files)
         if seen > _MOST_LOOKED_AT:
@@ -142,9 +142,21 @@ def _astray(work: int, job: Job) -> tuple[str, ...]:
         for name in files:
             path = os.path.normpath(os.path.join(folder, name))
             alike = path not in job.wanted and (name in job.wanted or "predict" in name.lower())
-            if alike and re.fullmatch(r"[\w./-]{1,80}", path, re.A) and not (job.project / path).exists():
+            if alike and re.fullmatch(r"[\w./-]{1,80}", path, re.A) and not _handed_in(name, fd, job.project / path):
                 found.append(path)
     return tuple(sorted(found)[:4])
+
+
+def _handed_in(name: str, folder: int, original: Path) -> bool:
+    """Whether a file in the folder behind a descriptor is as it was handed in: templates bring examples to write over."""
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY, dir_fd=folder)
+    except OSError:
+        return False
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode) or not original.is_file():
+            return False
+        return file.read(MOST_RESULT) == original.read_bytes()[:MOST_RESULT]
 
 
 # ---- boxes -----------------------------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ def _told(result, asked) -> list[str]:
     limits = asked.limits
     lines = [f"{f['level']}: {f['file']}{':' + str(f['line']) if f['line'] else ''}: {f['message']}" for f in result.findings]
     if result.output and result.verdict not in ("PASS", "BELOW_THRESHOLD"):
-        lines += ["the last it printed:", *(f"  {line}" for line in result.output.splitlines()[-12:])]
+        lines += ["the last it printed:", *(f"  {line.expandtabs(4)}" for line in result.output.splitlines()[-12:])]
     lines.append(f"{result.verdict}: {result.detail}" if result.detail else result.verdict)
     lines.append(result.advice)
     if result.seconds is not None:

@@ -200,6 +200,23 @@ def test_in_words(small, inside, tmp_path):
 
 
 @pytest.mark.usefixtures("sandbox")
+def test_a_stack_trace_is_told_by_its_reason(small, inside, tmp_path):
+    """A script that changes folder, so that a Java program finds no data; its last line is a frame of the stack."""
+    need("java", shutil.which("javac") is not None, "apt install default-jdk-headless")
+    program = ("class Main { public static void main(String[] names) throws Exception {\n"
+               "try { new java.io.FileReader(names[0]); } catch (Exception e) { throw new RuntimeException(\"none\", e); } } }")
+    folder = standins.project(tmp_path / "mine", "mkdir src; cd src; javac -d . ../Main.java; java Main data/g_train_vectors.csv",
+                              {"Main.java": program})
+    done = inside("check", "mine", "--assignment", small)
+    line = next(line for line in done.out.splitlines() if line.startswith("RUN_FAILED"))
+    assert "last line: Caused by: java.io.FileNotFoundException: data/g_train_vectors.csv (No such file or directory)" in line
+    assert line.endswith("data/ is there, in the project's root, where run.sh begins: does it change folder?")
+    assert any(line.startswith("      at Main.main(") for line in done.out.splitlines()) and "\ufffd" not in done.out
+    (folder / "run.sh").write_text("#!/bin/bash\ncat data/g_test_vectors.csv >/dev/null; cat other/file.csv\n")
+    assert "change folder" not in inside("check", "mine", "--assignment", small).out
+
+
+@pytest.mark.usefixtures("sandbox")
 def test_a_folder_and_its_zip_are_one(small, inside, tmp_path):
     mine = standins.project(tmp_path / "mine", "centroid", {"notes.txt": "n"})
     (tmp_path / "mine.zip").write_bytes(standins.zipped([(f"mine/{p.name}", p.read_bytes()) for p in sorted(mine.iterdir())]))
@@ -265,7 +282,7 @@ def test_the_view(small, environment, tmp_path):
     "set -e\n. /etc/profile.d/modules.sh\nmodule add gcc-10.2\nmodule load jdk-17\ncentroid",
     "set -e\nsource /etc/profile.d/modules.sh\ncentroid",
     "for i in $(seq 300000); do echo entropy: 0.$i; done; centroid",
-    'set -e\nwas=$(nice); [ "$(nice -n 19 nice)" = "$was" ]; renice -n 19 $$; chrt --idle 0 true; [ "$(nice)" = "$was" ]; centroid',
+    'set -e; was=$(nice); test "$(nice -n 19 nice)" = "$was"; renice -n 19 $$; chrt -i 0 true; test "$(nice)" = "$was"; centroid',
 ])
 def test_what_the_machine_of_the_course_has_or_bears(script, tmp_path):
     """Modules to add, a line printed for every step of the training, politeness that would starve it here."""
@@ -298,10 +315,14 @@ def test_windows_line_ends_are_mended(ground, tmp_path):
     ("honest; mv train_predictions.csv trainPredictions; mv test_predictions.csv actualTestPredictions",
      "what is there: actualTestPredictions, trainPredictions"),
     ("mkdir build; cd build; honest", "what is there: build/test_predictions.csv, build/train_predictions.csv"),
-    ("honest; mv train_predictions.csv $'predict\\e[31m'; echo 1 >example_test_predictions.csv", "is not in the project's root"),
+    ("honest; mv train_predictions.csv $'predict\\e[31m'; touch example_test_predictions.csv", "is not in the project's root"),
+    ("honest; mv test_predictions.csv example_test_predictions.csv", "what is there: example_test_predictions.csv"),
+    ("honest; rm t*.csv example_test_predictions.csv; mkfifo example_test_predictions.csv",
+     "what is there: example_test_predictions.csv"),
 ])
 def test_predictions_that_went_astray_are_named(script, said, ground, tmp_path):
-    """Names of older hand-outs, the folder of the build; not what was handed in, nor what could not be shown."""
+    """Names of older hand-outs, the folder of the build, the template's example written over; not what was handed in, nor
+    what could not be shown."""
     folder = standins.project(tmp_path / "mine", script, {"example_test_predictions.csv": "0\n"})
     result = judge.judge(folder, ground)
     assert result.verdict == "MISSING_OUTPUT" and result.detail.endswith(said)
