@@ -113,7 +113,7 @@ class _Case:
 
     def _run_in_time(self) -> tuple[Result, bytes]:
         """The run that counts, and what it predicted for the training set: the first that is no near miss of the time limit."""
-        ground, limits, runs = self.ground, self.ground.assignment.limits, []
+        ground, limits, runs, why = self.ground, self.ground.assignment.limits, [], "it was near the limit"
         for left in range(RERUNS, -1, -1):
             before = ground.clock and ground.clock.speed(self.slot)
             worth = max(before, SLOWEST) if before and limits.clock == "calibrated" else 1.0
@@ -128,20 +128,29 @@ class _Case:
             if outcome.fault or outcome.stopped not in ("", "time") or not outcome.stopped and used <= limits.wall:
                 break
             if outcome.stopped and not (left == RERUNS and self._disturbed(outcome, after)):
+                if _starved(outcome):
+                    busy = (f"the machine was too busy: in {outcome.seconds:.0f} s the project had a processor for "
+                            f"{outcome.cpu:.0f} s and waited for one {outcome.starved:.0f} s; try again when less runs here")
+                    result, train = _measured(Result(self.name, FAULT, busy), outcome, calibrated, ground.assignment), b""
+                    runs[-1]["verdict"] = FAULT
                 break
-            if not outcome.stopped:
+            if outcome.stopped:
+                why = "others used the machine"
+            else:
                 late = Result(self.name, "TIME_LIMIT", f"{used:.1f} s; the limit is {limits.wall:g} s")
                 result, train = _measured(late, outcome, calibrated, ground.assignment), b""
                 runs[-1]["verdict"] = "TIME_LIMIT"
         if len(runs) > 1:
             result.runs = runs
-            result.detail += f"; run {len(runs)} times, for it was near the limit"
+            result.detail += f"; run {len(runs)} times, for {why}"
         return result, train
 
     def _disturbed(self, outcome: sandbox.Outcome, speed: float | None) -> bool:
         """Whether a run that worked and was not done in time shared the machine with others."""
         clock = self.ground.clock
-        return clock is not None and clock.slowed(speed) and outcome.cpu + outcome.starved > 0.5 * outcome.seconds
+        if outcome.cpu + outcome.starved < 0.5 * outcome.seconds:
+            return False
+        return clock is not None and clock.slowed(speed) or _crowded(outcome)
 
     def _look_for_leakage(self, result: Result, train: bytes) -> None:
         """Random test labels cost nothing to look at; changed test data costs more runs, and is for those who pass."""
@@ -177,6 +186,16 @@ class _Case:
             return _predictions(outcome, ground, self.folder)
         except (DataError, KeyError) as e:
             raise leakage.Stopped(f"on changed test data: {e}") from None
+
+
+def _crowded(outcome: sandbox.Outcome) -> bool:
+    """Whether others took a fifth of the time from it. Who waits while others do little waits for threads of its own."""
+    return min(outcome.starved, outcome.others) > 0.2 * outcome.seconds
+
+
+def _starved(outcome: sandbox.Outcome) -> bool:
+    """Whether others left it so little that its time says nothing: less than half of one processor."""
+    return outcome.stopped == "time" and _crowded(outcome) and outcome.cpu < 0.5 * outcome.seconds < outcome.cpu + outcome.starved
 
 
 def _measured(result: Result, outcome: sandbox.Outcome, calibrated: float | None, assignment: Assignment) -> Result:
