@@ -38,6 +38,7 @@ _HOST = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so
 _LINKS = ("bin", "sbin", "lib", "lib32", "lib64")
 # Where `module add gcc` is known, it makes commands known that are known here: it does nothing. Its set-up is an empty file.
 _MODULES = (("/usr/bin/true", "/opt/bin/module"), ("/dev/null", "/etc/profile.d/modules.sh"))
+MAVEN = Path("/usr/local/share/nncore/maven")  # what Maven has fetched, since a box has no network
 _SAY = "echo r >&{ready}; exec {ready}>&-; read -r _ <&{go}; exec {go}<&-; "
 
 
@@ -236,6 +237,10 @@ def _environment(limits: Limits) -> dict[str, str]:
             "OMP_NUM_THREADS": str(min(os.cpu_count() or 1, max(limits.processes // 4, 1)))}
 
 
+def _fetched(job: Job) -> bool:
+    return (job.project / "pom.xml").is_file() and MAVEN.is_dir()
+
+
 def box_options(job: Job, status: int, seccomp_fd: int | None) -> list[str]:
     """What the box is made of, as bubblewrap's options."""
     size = job.limits.disk_mb << 20
@@ -253,6 +258,8 @@ def box_options(job: Job, status: int, seccomp_fd: int | None) -> list[str]:
     line += ["--perms", "0755", "--dir", "/etc/profile.d"]
     for target, path in _MODULES:
         line += ["--symlink", target, path]
+    if _fetched(job):
+        line += ["--ro-bind", str(MAVEN), "/opt/maven"]
     line += ["--proc", "/proc", "--dev", "/dev"]
     for path, part in (("/dev/shm", 4), ("/tmp", 2), ("/work", 1)):
         line += ["--size", str(max(size // part, 1 << 20)), "--perms", "1777", "--tmpfs", path]
@@ -291,8 +298,10 @@ def _start_box(job: Job, stack: ExitStack) -> Running:
     filter_fd = _file_with(stack, rules) if rules is not None else None
     # Options go through a file: the command line of process 1 can be read in the box, and would show paths of the host.
     options = _file_with(stack, b"".join(os.fsencode(o) + b"\0" for o in box_options(job, their_status, filter_fd)))
-    script = (_SAY.format(ready=their_ready, go=their_go) + f"exec {their_status}>&-; "
-              f"cp -r /submission/. /work/ && exec ./{job.command}")
+    script = _SAY.format(ready=their_ready, go=their_go) + f"exec {their_status}>&-; "
+    if _fetched(job):
+        script += "mkdir /tmp/.m2 && cp -r /opt/maven /tmp/.m2/repository; "  # a copy, for Maven writes there too
+    script += f"cp -r /submission/. /work/ && exec ./{job.command}"
     line = [_program("bwrap", "apt install bubblewrap, dnf install bubblewrap"), "--args", str(options),
             *box_command(job, script)]
     passed = [fd for fd in (their_status, their_ready, their_go, filter_fd, options) if fd is not None]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from nncore.assign import judge, linked, preflight, spec
+from nncore.assign import judge, linked, preflight, sandbox, spec
 from nncore.assign.verdict import VERDICTS
 from tests.assign import standins
 from tests.harness import need
@@ -295,6 +295,18 @@ def test_modules_are_not_what_failed(ground, tmp_path):
     script = "echo './run.sh: line 3: module: command not found'; gradle9 build\nexit 0"
     result = judge.judge(standins.project(tmp_path / "mine", script), ground)
     assert result.verdict == "BUILD_FAILED" and result.detail.endswith("gradle9: command not found")
+
+
+def test_maven_finds_what_was_fetched(ground, tmp_path, monkeypatch):
+    """A copy in each box of a project that is built with it: it writes there, and the next finds nothing of that."""
+    monkeypatch.setattr(sandbox, "MAVEN", tmp_path / "maven")
+    (tmp_path / "maven/org").mkdir(parents=True)
+    (tmp_path / "maven/org/clean.jar").write_text("jar")
+    script = "set -e; cd ~/.m2/repository; grep jar org/clean.jar; mkdir mine; test ! -w /opt/maven; cd /work; honest"
+    for name in ("one", "two"):
+        assert judge.judge(standins.project(tmp_path / name, script, {"pom.xml": ""}), ground).verdict == "BELOW_THRESHOLD"
+    other = judge.judge(standins.project(tmp_path / "other", "test ! -e ~/.m2 && test ! -e /opt/maven && honest"), ground)
+    assert other.verdict == "BELOW_THRESHOLD" and not (tmp_path / "maven/mine").exists()
 
 
 def test_windows_line_ends_are_mended(ground, tmp_path):
