@@ -267,9 +267,10 @@ def test_who_was_disturbed_has_another_run(ground, tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no processors to choose")
-def test_who_found_no_processor_has_another_run(ground, tmp_path):
+def test_who_found_no_processor_has_another_run(ground, alone, tmp_path, monkeypatch):
     """Others held the one processor it may use nearly all the time: it has used little, and is no sleeper. If it is so again,
     its time says nothing about it."""
+    monkeypatch.setattr(watch, "busy", alone)
     place = str(min(os.sched_getaffinity(0)))
     loop = "import os; os.sched_setaffinity(0, {" + place + "})\nwhile True: pass"
     others = [subprocess.Popen([sys.executable, "-c", loop]) for _ in range(4)]
@@ -287,9 +288,8 @@ def test_who_found_no_processor_has_another_run(ground, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no processors to choose")
-def test_who_starves_itself_has_not(ground, tmp_path, monkeypatch):
+def test_who_starves_itself_has_not(ground, tmp_path):
     """Eight of its own on one processor, and nobody else."""
-    monkeypatch.setattr(watch, "busy", lambda: 0.0)
     place = min(os.sched_getaffinity(0))
     loops = f"for i in 1 2 3 4 5 6 7 8; do taskset -c {place} sh -c 'while :; do :; done' & done; wait"
     found = timed(ground, tmp_path, loops, SlowClock(1.0), wall=2)
