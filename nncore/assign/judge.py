@@ -24,7 +24,7 @@ from nncore.train.predictions import read_predictions, score
 _COMPILER = re.compile(rb"^\S+:\d+:(\d+:)? (fatal )?error:|^make(\[\d+\])?: \*\*\*|collect2: error|: undefined reference to|"
                        rb"^error: (could not|file not found)|^CMake Error|^\[ERROR\] |(?<!: module): command not found$|"
                        rb"^\S+: line \d+: \S*(cc|\+\+|clang|make|javac|mvn): No such file or directory$", re.M)
-_COLOUR = re.compile(rb"\x1b\[[\d;]*m")  # Maven and others print it into pipes too
+_COLOUR = re.compile(rb"\x1b\[[\d;?]*[A-Za-z]")  # Maven and others print it into pipes too
 _NETWORK = re.compile(rb"name resolution|[Uu]nknown host|[Cc]ould not resolve host|Network is unreachable")
 NEAR = 0.1  # of the time limit: a run that ends so little after it is run again
 RERUNS = 2
@@ -98,8 +98,8 @@ class _Case:
         preflight.prepare(self.project, assignment)
         result, train = self._run_in_time()
         result.findings = findings + result.findings
-        if result.findings[len(findings):]:
-            result.verdict, result.detail = "RULE_VIOLATION", "{file}: {message}".format(**result.findings[len(findings)])
+        if errors := [f for f in result.findings[len(findings):] if f["level"] == "error"]:
+            result.verdict, result.detail = "RULE_VIOLATION", "{file}: {message}".format(**errors[0])
         if result.verdict in ("PASS", "BELOW_THRESHOLD"):
             self._look_for_leakage(result, train)
         return result
@@ -179,13 +179,13 @@ class _Case:
         outcome = self._run(data, ground.assignment.limits.wall * (1 + NEAR), "look for leakage")
         if outcome.fault:
             raise OSError(outcome.fault)
-        if outcome.stopped or outcome.code:
-            raise leakage.Stopped(f"on changed test data it {'reached a limit' if outcome.stopped else 'failed'}: "
-                                  f"{outcome.stopped or f'exit code {outcome.code}'}")
+        if outcome.stopped:
+            raise leakage.Stopped(f"on changed test data it reached a limit: {outcome.stopped}")
         try:
             return _predictions(outcome, ground, self.folder)
         except (DataError, KeyError) as e:
-            raise leakage.Stopped(f"on changed test data: {e}") from None
+            raise leakage.Stopped(f"on changed test data{f' it failed: exit code {outcome.code}' if outcome.code else f': {e}'}"
+                                  ) from None
 
 
 def _crowded(outcome: sandbox.Outcome) -> bool:
@@ -202,14 +202,18 @@ def _measured(result: Result, outcome: sandbox.Outcome, calibrated: float | None
     result.seconds, result.calibrated, result.cpu, result.memory = outcome.seconds, calibrated, outcome.cpu, outcome.memory
     result.processes, result.disk = outcome.processes, outcome.disk
     result.sandbox, result.enforced = outcome.backend, outcome.enforced
-    result.output = outcome.output.decode("utf-8", "replace")
-    result.findings = [f.plain() for f in preflight.linked(outcome.linked, assignment)]
+    result.output = _printed(outcome)
+    found = preflight.linked(outcome.linked, assignment)
+    if outcome.code and result.verdict in ("PASS", "BELOW_THRESHOLD"):
+        found.append(preflight.Finding("warning", f"{_how(outcome)}; its predictions are complete and counted",
+                                       assignment.run.command))
+    result.findings = [f.plain() for f in found]
     return result
 
 
 def _verdict(name: str, outcome: sandbox.Outcome, ground: Ground, folder: Path) -> tuple[Result, bytes]:
     """The result of a run, and what it predicted for the training set."""
-    if reason := _unfinished(name, outcome, ground.assignment):
+    if reason := _unfinished(name, outcome, ground, folder):
         return reason, b""
     try:
         train, test = _predictions(outcome, ground, folder)
@@ -221,9 +225,9 @@ def _verdict(name: str, outcome: sandbox.Outcome, ground: Ground, folder: Path) 
                   counted.correct, counted.n, score(train, truth.train).accuracy, predictions=test), train
 
 
-def _unfinished(name: str, outcome: sandbox.Outcome, assignment: Assignment) -> Result | None:
+def _unfinished(name: str, outcome: sandbox.Outcome, ground: Ground, folder: Path) -> Result | None:
     """Why there is nothing to count, None if there is."""
-    limits = assignment.limits
+    assignment, limits = ground.assignment, ground.assignment.limits
     if outcome.fault:
         return Result(name, FAULT, outcome.fault)
     if outcome.stopped:
@@ -232,7 +236,8 @@ def _unfinished(name: str, outcome: sandbox.Outcome, assignment: Assignment) -> 
                    "disk": f"{limits.disk_mb} MB or {limits.files} files written"}[outcome.stopped]
         return Result(name, of_stop(outcome.stopped), f"stopped at the limit of {allowed}")
     if outcome.code:
-        return _failed(name, outcome, assignment.run.command)
+        # Scripts go on when the predictions are written: to count them with an evaluator that was not handed in, say.
+        return None if _complete(outcome, ground, folder) else _failed(name, outcome, assignment.run.command)
     for wanted in assignment.outputs:
         if wanted in outcome.refused:
             return Result(name, "BAD_FORMAT", f"{wanted}: {outcome.refused[wanted]}; write a plain file")
@@ -264,17 +269,33 @@ def _predictions(outcome: sandbox.Outcome, ground: Ground, folder: Path) -> tupl
     return train, test
 
 
-def _failed(name: str, outcome: sandbox.Outcome, command: str) -> Result:
-    lines = outcome.output.decode("utf-8", "replace").splitlines()
-    last = [line.strip() for line in lines if line.strip() and not _FRAME.match(line)][-1:]
+def _complete(outcome: sandbox.Outcome, ground: Ground, folder: Path) -> bool:
+    try:
+        return bool(_predictions(outcome, ground, folder))
+    except (DataError, KeyError):
+        return False
+
+
+def _printed(outcome: sandbox.Outcome) -> str:
+    return _COLOUR.sub(b"", outcome.output).decode("utf-8", "replace")
+
+
+def _how(outcome: sandbox.Outcome) -> str:
+    """How a run ended, and the last it said of that."""
     code = outcome.code
-    how = f"ended by signal {code - 128}" if 128 < code < 193 else f"exit code {code}"
+    last = [line.strip() for line in _printed(outcome).splitlines() if line.strip() and not _FRAME.match(line)][-1:]
+    return ((f"ended by signal {code - 128}" if 128 < code < 193 else f"exit code {code}")
+            + (f"; last line: {last[0][:200]}" if last else "; it printed nothing"))
+
+
+def _failed(name: str, outcome: sandbox.Outcome, command: str) -> Result:
     if not outcome.files and (said := _complaint(outcome.output)):
+        how = _how(outcome).partition(";")[0]
         return Result(name, "BUILD_FAILED", f"{how}; building failed: {said}")
-    detail = how + (f"; last line: {last[0][:200]}" if last else "; it printed nothing")
+    detail = _how(outcome)
     if _NO_DATA.search(outcome.output):
         detail += f"; data/ is there, in the project's root, where {command} begins: does it change folder?"
-    return Result(name, "BUILD_FAILED" if code == _EXECUTABLE else "RUN_FAILED", detail)
+    return Result(name, "BUILD_FAILED" if outcome.code == _EXECUTABLE else "RUN_FAILED", detail)
 
 
 def _parse(folder: Path, name: str, text: bytes, n: int, classes: int) -> bytes:

@@ -282,7 +282,7 @@ def test_the_view(small, environment, tmp_path):
     "set -e\n. /etc/profile.d/modules.sh\nmodule add gcc-10.2\nmodule load jdk-17\ncentroid",
     "set -e\nsource /etc/profile.d/modules.sh\ncentroid",
     "for i in $(seq 300000); do echo entropy: 0.$i; done; centroid",
-    'set -e; was=$(nice); test "$(nice -n 19 nice)" = "$was"; renice -n 19 $$; chrt -i 0 true; test "$(nice)" = "$was"; centroid',
+    'set -e; was=$(nice); test "$(nice -n 19 nice)" = "$was"; renice -n 19 $$; test "$(nice)" = "$was"; centroid',
 ])
 def test_what_the_machine_of_the_course_has_or_bears(script, tmp_path):
     """Modules to add, a line printed for every step of the training, politeness that would starve it here."""
@@ -295,6 +295,21 @@ def test_modules_are_not_what_failed(ground, tmp_path):
     script = "echo './run.sh: line 3: module: command not found'; gradle9 build\nexit 0"
     result = judge.judge(standins.project(tmp_path / "mine", script), ground)
     assert result.verdict == "BUILD_FAILED" and result.detail.endswith("gradle9: command not found")
+
+
+def test_predictions_are_counted_though_the_script_ends_badly(ground, tmp_path):
+    """As after the hand-out's evaluator, which is not in the zip; an end before the last line is a failure still."""
+    evaluator = "printf '\\033[1mdone\\033[m\\n'; python3 evaluator/evaluate.py test_predictions.csv"
+    result = judge.judge(standins.project(tmp_path / "mine", f"centroid; {evaluator}"), ground)
+    assert result.verdict == "PASS" and "\x1b" not in result.output and "done" in result.output
+    found, = result.findings
+    assert (found["level"], found["file"]) == ("warning", "run.sh")
+    assert found["message"].startswith("exit code 2; last line: python3:")
+    assert found["message"].endswith("; its predictions are complete and counted")
+    for number, end in enumerate(("sed -i '$ d' test_predictions.csv", "rm train_predictions.csv")):
+        folder = standins.project(tmp_path / str(number), f"centroid; {end}; kill -SEGV $$")
+        broken = judge.judge(folder, ground)
+        assert broken.verdict == "RUN_FAILED" and broken.detail.startswith("ended by signal 11"), broken.detail
 
 
 def test_maven_finds_what_was_fetched(ground, tmp_path, monkeypatch):
