@@ -22,6 +22,7 @@ from nncore.errors import DataError, NNError
 from nncore.train.predictions import read_predictions, score
 
 _COMPILER = re.compile(rb"^\S+:\d+:(\d+:)? (fatal )?error:|^make(\[\d+\])?: \*\*\*|collect2: error|: undefined reference to|"
+                       rb"^\S*(cc|cc1|cc1plus|clang|\+\+)(-\d+)?: (fatal )?error:|"
                        rb"^error: (could not|file not found)|^CMake Error|^\[ERROR\] |(?<!: module): command not found$|"
                        rb"^\S+: line \d+: \S*(cc|\+\+|clang|make|javac|mvn): No such file or directory$", re.M)
 _COLOUR = re.compile(rb"\x1b\[[\d;?]*[A-Za-z]")  # Maven and others print it into pipes too

@@ -114,7 +114,7 @@ def _hardest(found: dict | None) -> dict | None:
     if not found:
         return None
     samples = [{"index": r["index"], "label": harmless(r["label"], 20), "wrong": r["wrong"], "uri": uri,
-                "taken": ", ".join(f"{harmless(name, 20)} {n}" for name, n in r["taken_for"])}
+                "taken": ", ".join(f"{harmless(name, 20)} \u00d7{n}" for name, n in r["taken_for"])}
                for r, uri in zip(found["rows"], png.each(found["images"]), strict=True)]
     return {"samples": samples, "submissions": found["submissions"], "never_right": found["never_right"]}
 

@@ -173,6 +173,7 @@ def test_verdicts_at_home(verdict, small, inside, tmp_path):
 
 @pytest.mark.parametrize("script, said", [
     ("echo COMPILING\necho 'int main( {' >a.cpp; g++ -O3 a.cpp -o network\necho RUNNING\n./network\necho done", "a.cpp:1:"),
+    ("g++ -O3 src/main.cpp -o network; ./network; echo done", "error: src/main.cpp: No such file or directory"),
     ("/opt/homebrew/opt/llvm/bin/clang++ -O3 src/*.cpp -o network\ntime ./network\necho done", "clang++: No such file"),
     ("gradle9 build\nnice java -cp target/a.jar Main\necho done", "gradle9: command not found"),
     ("echo '[ERROR] COMPILATION ERROR : '\nnice java -cp target/a.jar Main\necho done", "[ERROR] COMPILATION"),
