@@ -231,7 +231,10 @@ def _python() -> list[str]:
 
 
 def _environment(limits: Limits) -> dict[str, str]:
-    return {"PATH": "/opt/bin:/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": "/opt/python", "PYTHONDONTWRITEBYTECODE": "1",
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    share = min(75 * limits.memory_mb * 1_000_000 // memory, 75)  # percent for Java's heap, which takes 25 if it is not told
+    java = {} if share < 30 else {"JDK_JAVA_OPTIONS": f"-XX:MaxRAMPercentage={share}"}
+    return {**java, "PATH": "/opt/bin:/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": "/opt/python", "PYTHONDONTWRITEBYTECODE": "1",
             "HOME": "/tmp", "LANG": "C.UTF-8", "TMPDIR": "/tmp", "USER": "student",
             "MAVEN_OPTS": "-Duser.home=/tmp",  # Java asks the user database, in which the user of the box is not
             "OMP_NUM_THREADS": str(min(os.cpu_count() or 1, max(limits.processes // 4, 1)))}

@@ -112,6 +112,9 @@ def test_languages(tmp_path):
     only = spec.load(tmp_path / "java.toml")
     found = preflight.look(folder_with(tmp_path / "p", {"run.sh": RUN, "a.cpp": "", "A.java": "", "b.rs": ""}), only)
     assert [(f.level, f.file) for f in found] == [("error", "a.cpp"), ("warning", "b.rs")]
+    (tmp_path / "rust.toml").write_text(standins.ASSIGNMENT + 'languages = ["rust"]\n')
+    found = preflight.look(tmp_path / "p", spec.load(tmp_path / "rust.toml"))
+    assert [(f.level, f.file) for f in found] == [("error", "A.java"), ("error", "a.cpp")]
 
 
 def test_data_at_home(asked, tmp_path):
@@ -323,6 +326,17 @@ def test_maven_finds_what_was_fetched(ground, tmp_path, monkeypatch):
         assert judge.judge(standins.project(tmp_path / name, script, {"pom.xml": ""}), ground).verdict == "BELOW_THRESHOLD"
     other = judge.judge(standins.project(tmp_path / "other", "test ! -e ~/.m2 && test ! -e /opt/maven && honest"), ground)
     assert other.verdict == "BELOW_THRESHOLD" and not (tmp_path / "maven/mine").exists()
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_java_may_use_the_memory_that_is_allowed(tmp_path):
+    """It takes a quarter of the machine's if nothing is said: much on the machine of a course, little on a grader's."""
+    need("java", shutil.which("java") is not None, "apt install default-jdk-headless")
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    script = "java -XX:+PrintFlagsFinal -version | awk '$2 == \"MaxHeapSize\" { print \"heap\", $4 }'; honest"
+    with judge.prepared(standins.assignment(tmp_path, memory_mb=memory // 1_000_000), calibrated=False) as ground:
+        result = judge.judge(standins.project(tmp_path / "mine", script), ground)
+    assert int(result.output.split("heap ")[1].split()[0]) > 0.6 * memory, result.output
 
 
 def test_windows_line_ends_are_mended(ground, tmp_path):
