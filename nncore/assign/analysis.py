@@ -10,7 +10,7 @@ from nncore.data.dataset import Dataset
 
 SHOWN = 24  # images
 STAGES = {
-    "handed in": ("BAD_ARCHIVE", "RULE_VIOLATION"),
+    "handed in by the rules": ("BAD_ARCHIVE", "RULE_VIOLATION"),
     "built": ("BUILD_FAILED",),
     "ran to the end": ("RUN_FAILED", "TIME_LIMIT", "MEMORY_LIMIT", "PROCESS_LIMIT", "OUTPUT_LIMIT"),
     "left predictions": ("MISSING_OUTPUT", "BAD_FORMAT"),

@@ -26,6 +26,7 @@ def batch(results: list[Result], assignment: Assignment, changes: list[dict] = (
         "schema": SCHEMA, "assignment": assignment.name, "title": assignment.title, "threshold": assignment.pass_.threshold,
         "limits": {"seconds": assignment.limits.wall, "clock": assignment.limits.clock,
                    "memory": assignment.limits.memory_mb * 1_000_000, "processes": assignment.limits.processes},
+        "random_test_labels": assignment.data.test_labels == "garbled",
         "due": assignment.late.due and assignment.late.due.isoformat(),
         "verdicts": {v: n for v in VERDICTS if (n := sum(r.verdict == v for r in results))},
         "results": [{**r.plain(), "advice": r.advice, **_credit(r, (arrivals or {}).get(r.submission))} for r in results],

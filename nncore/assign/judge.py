@@ -22,13 +22,16 @@ from nncore.errors import DataError, NNError
 from nncore.train.predictions import read_predictions, score
 
 _COMPILER = re.compile(rb"^\S+:\d+:(\d+:)? (fatal )?error:|^make(\[\d+\])?: \*\*\*|collect2: error|: undefined reference to|"
+                       rb"^\S*(cc|cc1|cc1plus|clang|\+\+)(-\d+)?: (fatal )?error:|"
                        rb"^error: (could not|file not found)|^CMake Error|^\[ERROR\] |(?<!: module): command not found$|"
                        rb"^\S+: line \d+: \S*(cc|\+\+|clang|make|javac|mvn): No such file or directory$", re.M)
-_COLOUR = re.compile(rb"\x1b\[[\d;]*m")  # Maven and others print it into pipes too
+_COLOUR = re.compile(rb"\x1b\[[\d;?]*[A-Za-z]")  # Maven and others print it into pipes too
 _NETWORK = re.compile(rb"name resolution|[Uu]nknown host|[Cc]ould not resolve host|Network is unreachable")
 NEAR = 0.1  # of the time limit: a run that ends so little after it is run again
 RERUNS = 2
 SLOWEST = 0.25  # calibrated seconds a second is worth: on a slower machine nobody waits longer
+_FRAME = re.compile(r"\s+(at [\w.$/<>]+\(|\.\.\. \d+ more$)")  # of a Java stack trace: what went wrong is above it
+_NO_DATA = re.compile(rb"\bdata/.*No such file|No such file.*\bdata/")
 _EXECUTABLE = 126  # the shell found a command and could not run it
 
 
@@ -96,8 +99,8 @@ class _Case:
         preflight.prepare(self.project, assignment)
         result, train = self._run_in_time()
         result.findings = findings + result.findings
-        if result.findings[len(findings):]:
-            result.verdict, result.detail = "RULE_VIOLATION", "{file}: {message}".format(**result.findings[len(findings)])
+        if errors := [f for f in result.findings[len(findings):] if f["level"] == "error"]:
+            result.verdict, result.detail = "RULE_VIOLATION", "{file}: {message}".format(**errors[0])
         if result.verdict in ("PASS", "BELOW_THRESHOLD"):
             self._look_for_leakage(result, train)
         return result
@@ -111,7 +114,7 @@ class _Case:
 
     def _run_in_time(self) -> tuple[Result, bytes]:
         """The run that counts, and what it predicted for the training set: the first that is no near miss of the time limit."""
-        ground, limits, runs = self.ground, self.ground.assignment.limits, []
+        ground, limits, runs, why = self.ground, self.ground.assignment.limits, [], "it was near the limit"
         for left in range(RERUNS, -1, -1):
             before = ground.clock and ground.clock.speed(self.slot)
             worth = max(before, SLOWEST) if before and limits.clock == "calibrated" else 1.0
@@ -126,20 +129,29 @@ class _Case:
             if outcome.fault or outcome.stopped not in ("", "time") or not outcome.stopped and used <= limits.wall:
                 break
             if outcome.stopped and not (left == RERUNS and self._disturbed(outcome, after)):
+                if _starved(outcome):
+                    busy = (f"the machine was too busy: in {outcome.seconds:.0f} s the project had a processor for "
+                            f"{outcome.cpu:.0f} s and waited for one {outcome.starved:.0f} s; try again when less runs here")
+                    result, train = _measured(Result(self.name, FAULT, busy), outcome, calibrated, ground.assignment), b""
+                    runs[-1]["verdict"] = FAULT
                 break
-            if not outcome.stopped:
+            if outcome.stopped:
+                why = "others used the machine"
+            else:
                 late = Result(self.name, "TIME_LIMIT", f"{used:.1f} s; the limit is {limits.wall:g} s")
                 result, train = _measured(late, outcome, calibrated, ground.assignment), b""
                 runs[-1]["verdict"] = "TIME_LIMIT"
         if len(runs) > 1:
             result.runs = runs
-            result.detail += f"; run {len(runs)} times, for it was near the limit"
+            result.detail += f"; run {len(runs)} times, for {why}"
         return result, train
 
     def _disturbed(self, outcome: sandbox.Outcome, speed: float | None) -> bool:
         """Whether a run that worked and was not done in time shared the machine with others."""
         clock = self.ground.clock
-        return clock is not None and clock.slowed(speed) and outcome.cpu + outcome.starved > 0.5 * outcome.seconds
+        if outcome.cpu + outcome.starved < 0.5 * outcome.seconds:
+            return False
+        return clock is not None and clock.slowed(speed) or _crowded(outcome)
 
     def _look_for_leakage(self, result: Result, train: bytes) -> None:
         """Random test labels cost nothing to look at; changed test data costs more runs, and is for those who pass."""
@@ -168,27 +180,41 @@ class _Case:
         outcome = self._run(data, ground.assignment.limits.wall * (1 + NEAR), "look for leakage")
         if outcome.fault:
             raise OSError(outcome.fault)
-        if outcome.stopped or outcome.code:
-            raise leakage.Stopped(f"on changed test data it {'reached a limit' if outcome.stopped else 'failed'}: "
-                                  f"{outcome.stopped or f'exit code {outcome.code}'}")
+        if outcome.stopped:
+            raise leakage.Stopped(f"on changed test data it reached a limit: {outcome.stopped}")
         try:
             return _predictions(outcome, ground, self.folder)
         except (DataError, KeyError) as e:
-            raise leakage.Stopped(f"on changed test data: {e}") from None
+            raise leakage.Stopped(f"on changed test data{f' it failed: exit code {outcome.code}' if outcome.code else f': {e}'}"
+                                  ) from None
+
+
+def _crowded(outcome: sandbox.Outcome) -> bool:
+    """Whether others took a fifth of the time from it. Who waits while others do little waits for threads of its own."""
+    return min(outcome.starved, outcome.others) > 0.2 * outcome.seconds
+
+
+def _starved(outcome: sandbox.Outcome) -> bool:
+    """Whether others left it so little that its time says nothing: less than half of one processor."""
+    return outcome.stopped == "time" and _crowded(outcome) and outcome.cpu < 0.5 * outcome.seconds < outcome.cpu + outcome.starved
 
 
 def _measured(result: Result, outcome: sandbox.Outcome, calibrated: float | None, assignment: Assignment) -> Result:
     result.seconds, result.calibrated, result.cpu, result.memory = outcome.seconds, calibrated, outcome.cpu, outcome.memory
     result.processes, result.disk = outcome.processes, outcome.disk
     result.sandbox, result.enforced = outcome.backend, outcome.enforced
-    result.output = outcome.output.decode("utf-8", "replace")
-    result.findings = [f.plain() for f in preflight.linked(outcome.linked, assignment)]
+    result.output = _printed(outcome)
+    found = preflight.linked(outcome.linked, assignment)
+    if outcome.code and result.verdict in ("PASS", "BELOW_THRESHOLD"):
+        found.append(preflight.Finding("warning", f"{_how(outcome)}; its predictions are complete and counted",
+                                       assignment.run.command))
+    result.findings = [f.plain() for f in found]
     return result
 
 
 def _verdict(name: str, outcome: sandbox.Outcome, ground: Ground, folder: Path) -> tuple[Result, bytes]:
     """The result of a run, and what it predicted for the training set."""
-    if reason := _unfinished(name, outcome, ground.assignment):
+    if reason := _unfinished(name, outcome, ground, folder):
         return reason, b""
     try:
         train, test = _predictions(outcome, ground, folder)
@@ -200,9 +226,9 @@ def _verdict(name: str, outcome: sandbox.Outcome, ground: Ground, folder: Path) 
                   counted.correct, counted.n, score(train, truth.train).accuracy, predictions=test), train
 
 
-def _unfinished(name: str, outcome: sandbox.Outcome, assignment: Assignment) -> Result | None:
+def _unfinished(name: str, outcome: sandbox.Outcome, ground: Ground, folder: Path) -> Result | None:
     """Why there is nothing to count, None if there is."""
-    limits = assignment.limits
+    assignment, limits = ground.assignment, ground.assignment.limits
     if outcome.fault:
         return Result(name, FAULT, outcome.fault)
     if outcome.stopped:
@@ -211,7 +237,8 @@ def _unfinished(name: str, outcome: sandbox.Outcome, assignment: Assignment) -> 
                    "disk": f"{limits.disk_mb} MB or {limits.files} files written"}[outcome.stopped]
         return Result(name, of_stop(outcome.stopped), f"stopped at the limit of {allowed}")
     if outcome.code:
-        return _failed(name, outcome)
+        # Scripts go on when the predictions are written: to count them with an evaluator that was not handed in, say.
+        return None if _complete(outcome, ground, folder) else _failed(name, outcome, assignment.run.command)
     for wanted in assignment.outputs:
         if wanted in outcome.refused:
             return Result(name, "BAD_FORMAT", f"{wanted}: {outcome.refused[wanted]}; write a plain file")
@@ -243,14 +270,33 @@ def _predictions(outcome: sandbox.Outcome, ground: Ground, folder: Path) -> tupl
     return train, test
 
 
-def _failed(name: str, outcome: sandbox.Outcome) -> Result:
-    last = [line for line in outcome.output.decode("utf-8", "replace").splitlines() if line.strip()][-1:]
+def _complete(outcome: sandbox.Outcome, ground: Ground, folder: Path) -> bool:
+    try:
+        return bool(_predictions(outcome, ground, folder))
+    except (DataError, KeyError):
+        return False
+
+
+def _printed(outcome: sandbox.Outcome) -> str:
+    return _COLOUR.sub(b"", outcome.output).decode("utf-8", "replace")
+
+
+def _how(outcome: sandbox.Outcome) -> str:
+    """How a run ended, and the last it said of that."""
     code = outcome.code
-    how = f"ended by signal {code - 128}" if 128 < code < 193 else f"exit code {code}"
+    last = [line.strip() for line in _printed(outcome).splitlines() if line.strip() and not _FRAME.match(line)][-1:]
+    return ((f"ended by signal {code - 128}" if 128 < code < 193 else f"exit code {code}")
+            + (f"; last line: {last[0][:200]}" if last else "; it printed nothing"))
+
+
+def _failed(name: str, outcome: sandbox.Outcome, command: str) -> Result:
     if not outcome.files and (said := _complaint(outcome.output)):
+        how = _how(outcome).partition(";")[0]
         return Result(name, "BUILD_FAILED", f"{how}; building failed: {said}")
-    detail = how + (f"; last line: {last[0][:200]}" if last else "; it printed nothing")
-    return Result(name, "BUILD_FAILED" if code == _EXECUTABLE else "RUN_FAILED", detail)
+    detail = _how(outcome)
+    if _NO_DATA.search(outcome.output):
+        detail += f"; data/ is there, in the project's root, where {command} begins: does it change folder?"
+    return Result(name, "BUILD_FAILED" if outcome.code == _EXECUTABLE else "RUN_FAILED", detail)
 
 
 def _parse(folder: Path, name: str, text: bytes, n: int, classes: int) -> bytes:

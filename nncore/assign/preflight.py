@@ -152,7 +152,7 @@ def _file(root: Path, relative: Path, assignment: Assignment) -> list[Finding]:
     for magic, what in _BINARY.items():
         if head.startswith(magic):
             return [Finding("warning", f"{what}; hand in sources, which are compiled here", name)]
-    if suffix in _FOREIGN:
+    if suffix in _FOREIGN and _FOREIGN[suffix].lower() not in assignment.rules.languages:
         return [Finding("warning", f"{_FOREIGN[suffix]}; allowed are {', '.join(assignment.rules.languages)}", name)]
     script = _is_script(relative)
     if suffix not in _SOURCES and not script:

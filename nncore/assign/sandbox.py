@@ -38,6 +38,7 @@ _HOST = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so
 _LINKS = ("bin", "sbin", "lib", "lib32", "lib64")
 # Where `module add gcc` is known, it makes commands known that are known here: it does nothing. Its set-up is an empty file.
 _MODULES = (("/usr/bin/true", "/opt/bin/module"), ("/dev/null", "/etc/profile.d/modules.sh"))
+MAVEN = Path("/usr/local/share/nncore/maven")  # what Maven has fetched, since a box has no network
 _SAY = "echo r >&{ready}; exec {ready}>&-; read -r _ <&{go}; exec {go}<&-; "
 
 
@@ -67,6 +68,7 @@ class Outcome:
     seconds: float = 0.0
     cpu: float = 0.0
     starved: float = 0.0  # seconds its most starved thread waited for a processor, of a run stopped for its time
+    others: float = 0.0  # seconds of processor time that others on the machine had meanwhile
     memory: int = 0
     processes: int = 0
     disk: int = 0
@@ -98,7 +100,7 @@ def run(job: Job, backend: str = "bwrap", tell=None) -> Outcome:
         finally:
             watch.end()
         outcome.stopped, outcome.code, outcome.fault = watch.stopped, watch.code, watch.fault
-        outcome.seconds, outcome.cpu, outcome.starved = watch.seconds, watch.cpu, watch.starved
+        outcome.seconds, outcome.cpu, outcome.starved, outcome.others = watch.seconds, watch.cpu, watch.starved, watch.others
         outcome.memory, outcome.processes, outcome.disk, outcome.output = watch.memory, watch.processes, watch.disk, watch.text()
         outcome.enforced = box.enforced
         if watch.work is not None and not watch.fault:
@@ -134,7 +136,7 @@ def _collect(work: int, name: str, outcome: Outcome) -> None:
 def _astray(work: int, job: Job) -> tuple[str, ...]:
     """New files that look like those wanted, in the folder behind a descriptor and below: a few, with names that can be shown."""
     found, seen = [], 0
-    for folder, names, files, _ in os.fwalk(".", dir_fd=work):
+    for folder, names, files, fd in os.fwalk(".", dir_fd=work):
         names[:] = sorted(n for n in names if n != "data")
         seen += len(files)
         if seen > _MOST_LOOKED_AT:
@@ -142,9 +144,21 @@ def _astray(work: int, job: Job) -> tuple[str, ...]:
         for name in files:
             path = os.path.normpath(os.path.join(folder, name))
             alike = path not in job.wanted and (name in job.wanted or "predict" in name.lower())
-            if alike and re.fullmatch(r"[\w./-]{1,80}", path, re.A) and not (job.project / path).exists():
+            if alike and re.fullmatch(r"[\w./-]{1,80}", path, re.A) and not _handed_in(name, fd, job.project / path):
                 found.append(path)
     return tuple(sorted(found)[:4])
+
+
+def _handed_in(name: str, folder: int, original: Path) -> bool:
+    """Whether a file in the folder behind a descriptor is as it was handed in: templates bring examples to write over."""
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY, dir_fd=folder)
+    except OSError:
+        return False
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode) or not original.is_file():
+            return False
+        return file.read(MOST_RESULT) == original.read_bytes()[:MOST_RESULT]
 
 
 # ---- boxes -----------------------------------------------------------------------------------------------------------
@@ -217,10 +231,17 @@ def _python() -> list[str]:
 
 
 def _environment(limits: Limits) -> dict[str, str]:
-    return {"PATH": "/opt/bin:/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": "/opt/python", "PYTHONDONTWRITEBYTECODE": "1",
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    share = min(75 * limits.memory_mb * 1_000_000 // memory, 75)  # percent for Java's heap, which takes 25 if it is not told
+    java = {} if share < 30 else {"JDK_JAVA_OPTIONS": f"-XX:MaxRAMPercentage={share}"}
+    return {**java, "PATH": "/opt/bin:/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": "/opt/python", "PYTHONDONTWRITEBYTECODE": "1",
             "HOME": "/tmp", "LANG": "C.UTF-8", "TMPDIR": "/tmp", "USER": "student",
             "MAVEN_OPTS": "-Duser.home=/tmp",  # Java asks the user database, in which the user of the box is not
             "OMP_NUM_THREADS": str(min(os.cpu_count() or 1, max(limits.processes // 4, 1)))}
+
+
+def _fetched(job: Job) -> bool:
+    return (job.project / "pom.xml").is_file() and MAVEN.is_dir()
 
 
 def box_options(job: Job, status: int, seccomp_fd: int | None) -> list[str]:
@@ -240,6 +261,8 @@ def box_options(job: Job, status: int, seccomp_fd: int | None) -> list[str]:
     line += ["--perms", "0755", "--dir", "/etc/profile.d"]
     for target, path in _MODULES:
         line += ["--symlink", target, path]
+    if _fetched(job):
+        line += ["--ro-bind", str(MAVEN), "/opt/maven"]
     line += ["--proc", "/proc", "--dev", "/dev"]
     for path, part in (("/dev/shm", 4), ("/tmp", 2), ("/work", 1)):
         line += ["--size", str(max(size // part, 1 << 20)), "--perms", "1777", "--tmpfs", path]
@@ -278,8 +301,10 @@ def _start_box(job: Job, stack: ExitStack) -> Running:
     filter_fd = _file_with(stack, rules) if rules is not None else None
     # Options go through a file: the command line of process 1 can be read in the box, and would show paths of the host.
     options = _file_with(stack, b"".join(os.fsencode(o) + b"\0" for o in box_options(job, their_status, filter_fd)))
-    script = (_SAY.format(ready=their_ready, go=their_go) + f"exec {their_status}>&-; "
-              f"cp -r /submission/. /work/ && exec ./{job.command}")
+    script = _SAY.format(ready=their_ready, go=their_go) + f"exec {their_status}>&-; "
+    if _fetched(job):
+        script += "mkdir /tmp/.m2 && cp -r /opt/maven /tmp/.m2/repository; "  # a copy, for Maven writes there too
+    script += f"cp -r /submission/. /work/ && exec ./{job.command}"
     line = [_program("bwrap", "apt install bubblewrap, dnf install bubblewrap"), "--args", str(options),
             *box_command(job, script)]
     passed = [fd for fd in (their_status, their_ready, their_go, filter_fd, options) if fd is not None]

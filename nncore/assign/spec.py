@@ -21,7 +21,7 @@ import msgspec
 from nncore.errors import DataError, UsageError
 from nncore.train.toml import read_toml
 
-LANGUAGES = ("c", "c++", "java", "python-cffi")
+LANGUAGES = ("c", "c++", "java", "python-cffi")  # those that projects can be begun in
 FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
@@ -74,7 +74,7 @@ class Limits(Table):
 class Rules(Table):
     """[rules]: what preflight looks for. leakage: whether passing projects are run again on changed test data."""
 
-    languages: tuple[Literal[LANGUAGES], ...] = LANGUAGES
+    languages: tuple[Literal[(*LANGUAGES, "rust", "c#")], ...] = LANGUAGES
     forbidden: tuple[str, ...] = ()
     seeds: tuple[int, ...] | None = None
     leakage: bool = False

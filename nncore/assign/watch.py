@@ -27,14 +27,14 @@ class Watch:
     def __init__(self, box, limits: Limits, tell=None):
         self.box, self.limits, self.tell = box, limits, tell
         self.stopped, self.code, self.fault = "", None, ""
-        self.seconds = self.cpu = self.starved = 0.0
+        self.seconds = self.cpu = self.starved = self.others = 0.0
         self.memory = self.processes = self.disk = self.files = self.written = 0
         self.memory_now = self.processes_now = 0
         self.work: int | None = None
         self._pidfd: int | None = None
         self._head, self._tail, self._held = bytearray(), deque(), 0
         self._status = b""
-        self._started = 0.0
+        self._started = self._busy = 0.0
 
     # ---- up, along, down -----------------------------------------------------------------------------------------------
 
@@ -56,7 +56,7 @@ class Watch:
         except (OSError, ValueError, KeyError) as e:
             self.fault = f"the sandbox's folder or group cannot be reached: {e}"
             return
-        self._started = time.monotonic()
+        self._started, self._busy = time.monotonic(), busy()
         os.write(self.box.go, b"\n")
 
     def follow(self) -> None:
@@ -67,6 +67,7 @@ class Watch:
             self.stopped = self._limit()
             if self.stopped == "time":
                 self.starved = max((starved(m.pid) for m in tree(self.box.pid)), default=0.0)
+                self.others = max(busy() - self._busy - self.cpu, 0.0)
             if self.tell:
                 self.tell(self)
             if not self.stopped and self._ended():
@@ -227,6 +228,16 @@ def tree(pid: int) -> list[Member]:
         seen.update(m.pid for m in new)
         found += new
     return found
+
+
+def busy() -> float:
+    """Seconds of processor time that all there is on this machine has had."""
+    try:
+        with open("/proc/stat", "rb") as file:
+            user, nice, system, _, _, *interrupts = map(int, file.readline().split()[1:9])
+    except (OSError, ValueError):
+        return 0.0
+    return (user + nice + system + sum(interrupts)) / _HERTZ
 
 
 def starved(pid: int) -> float:

@@ -78,7 +78,7 @@ def _told(result, asked) -> list[str]:
     limits = asked.limits
     lines = [f"{f['level']}: {f['file']}{':' + str(f['line']) if f['line'] else ''}: {f['message']}" for f in result.findings]
     if result.output and result.verdict not in ("PASS", "BELOW_THRESHOLD"):
-        lines += ["the last it printed:", *(f"  {line}" for line in result.output.splitlines()[-12:])]
+        lines += ["the last it printed:", *(f"  {line.expandtabs(4)}" for line in result.output.splitlines()[-12:])]
     lines.append(f"{result.verdict}: {result.detail}" if result.detail else result.verdict)
     lines.append(result.advice)
     if result.seconds is not None:
@@ -157,6 +157,7 @@ class _View:
 def doctor(as_json: bool) -> int:
     """Try each sandbox: run a program in it, get a file back. Exit code 5 if bwrap, which grading needs, does not work here."""
     from nncore.assign import judge
+    from nncore.assign.sandbox import MAVEN
 
     found = {}
     for backend in ("bwrap", "benchexec"):
@@ -164,15 +165,19 @@ def doctor(as_json: bool) -> int:
             found[backend] = {"works": True, "enforced": judge.ready(backend), "message": ""}
         except NNError as e:
             found[backend] = {"works": False, "enforced": [], "message": str(e).removeprefix(f"{backend}: ")}
-    tools = {name: shutil.which(name) is not None for name in ("cc", "make", "c++", "javac")}
+    tools = {name: shutil.which(name) is not None for name in ("cc", "make", "c++", "javac", "mvn")}
+    fetched = tools["mvn"] and MAVEN.is_dir()
     if as_json:
-        emit({"schema": "nncore.doctor/1", "sandbox": found, "tools": tools})
+        emit({"schema": "nncore.doctor/1", "sandbox": found, "tools": tools, "maven": str(MAVEN) if fetched else None})
     else:
         for backend, tried in found.items():
             print(f"{backend:<10} " + (f"works: {', '.join(tried['enforced'])}" if tried["works"] else tried["message"]))
         lacking = [name for name, there in tools.items() if not there]
         print(f"{'tools':<10} " + (f"missing: {', '.join(lacking)}; projects that need them fail to build" if lacking else
                                    ", ".join(tools)))
+        if tools["mvn"] and not fetched:
+            print(f"{'maven':<10} has fetched nothing for boxes, which have no network: once, in a folder with a pom.xml,\n"
+                  f"           mvn -Dmaven.repo.local={MAVEN} package")
         if not found["bwrap"]["works"]:
             print("without bwrap nothing is graded: apt install bubblewrap util-linux; user namespaces must be allowed, or the\n"
                   "grader run as root; --unsandboxed runs without protection and marks every result")

@@ -22,7 +22,8 @@ def grade_html(found: dict, path: str | Path = "grade.json") -> str:
         return document("grade.html", title=f"Class: {harmless(found['title'])}", about=_about(found), tiles=_tiles(found),
                         figures=list(filter(None, (_scatter(found),))), verdicts=_verdicts(found), stages=_stages(found),
                         hardest=_hardest(found.get("hardest")), similar=_similar(found.get("similar")),
-                        rows=[_row(r, found["limits"]) for r in found["results"]], changes=[_change(c) for c in found["changes"]])
+                        rows=[_row(r, found["limits"]) for r in found["results"]], changes=[_change(c) for c in found["changes"]],
+                        guessed=found.get("random_test_labels") is True)
 
 
 def student_html(result: dict, found: dict, path: str | Path = "grade.json") -> str:
@@ -34,7 +35,7 @@ def student_html(result: dict, found: dict, path: str | Path = "grade.json") -> 
                         sandbox=harmless(result["sandbox"]), enforced=[harmless(e) for e in result["enforced"]],
                         runs=[{"seconds": text.seconds(r["seconds"]), "calibrated": text.seconds(r["calibrated"]),
                                "verdict": harmless(r["verdict"])} for r in result["runs"]],
-                        leakage=_leakage(result["leakage"]))
+                        leakage=_leakage(result["leakage"]), guessed=found.get("random_test_labels") is True)
 
 
 def board_html(found: dict, path: str | Path = "leaderboard.json") -> str:
@@ -114,7 +115,7 @@ def _hardest(found: dict | None) -> dict | None:
     if not found:
         return None
     samples = [{"index": r["index"], "label": harmless(r["label"], 20), "wrong": r["wrong"], "uri": uri,
-                "taken": ", ".join(f"{harmless(name, 20)} {n}" for name, n in r["taken_for"])}
+                "taken": ", ".join(f"{harmless(name, 20)} \u00d7{n}" for name, n in r["taken_for"])}
                for r, uri in zip(found["rows"], png.each(found["images"]), strict=True)]
     return {"samples": samples, "submissions": found["submissions"], "never_right": found["never_right"]}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from nncore.assign import judge, linked, preflight, spec
+from nncore.assign import judge, linked, preflight, sandbox, spec
 from nncore.assign.verdict import VERDICTS
 from tests.assign import standins
 from tests.harness import need
@@ -112,6 +112,9 @@ def test_languages(tmp_path):
     only = spec.load(tmp_path / "java.toml")
     found = preflight.look(folder_with(tmp_path / "p", {"run.sh": RUN, "a.cpp": "", "A.java": "", "b.rs": ""}), only)
     assert [(f.level, f.file) for f in found] == [("error", "a.cpp"), ("warning", "b.rs")]
+    (tmp_path / "rust.toml").write_text(standins.ASSIGNMENT + 'languages = ["rust"]\n')
+    found = preflight.look(tmp_path / "p", spec.load(tmp_path / "rust.toml"))
+    assert [(f.level, f.file) for f in found] == [("error", "A.java"), ("error", "a.cpp")]
 
 
 def test_data_at_home(asked, tmp_path):
@@ -173,6 +176,7 @@ def test_verdicts_at_home(verdict, small, inside, tmp_path):
 
 @pytest.mark.parametrize("script, said", [
     ("echo COMPILING\necho 'int main( {' >a.cpp; g++ -O3 a.cpp -o network\necho RUNNING\n./network\necho done", "a.cpp:1:"),
+    ("g++ -O3 src/main.cpp -o network; ./network; echo done", "error: src/main.cpp: No such file or directory"),
     ("/opt/homebrew/opt/llvm/bin/clang++ -O3 src/*.cpp -o network\ntime ./network\necho done", "clang++: No such file"),
     ("gradle9 build\nnice java -cp target/a.jar Main\necho done", "gradle9: command not found"),
     ("echo '[ERROR] COMPILATION ERROR : '\nnice java -cp target/a.jar Main\necho done", "[ERROR] COMPILATION"),
@@ -197,6 +201,23 @@ def test_in_words(small, inside, tmp_path):
     assert "of 60 s (" in lines[-2] and " calibrated), processor" in lines[-2] and "of 400 MB" in lines[-2]
     assert "no network" in lines[-1]
     assert "\x1b" not in done.err  # a pipe gets no control characters
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_a_stack_trace_is_told_by_its_reason(small, inside, tmp_path):
+    """A script that changes folder, so that a Java program finds no data; its last line is a frame of the stack."""
+    need("java", shutil.which("javac") is not None, "apt install default-jdk-headless")
+    program = ("class Main { public static void main(String[] names) throws Exception {\n"
+               "try { new java.io.FileReader(names[0]); } catch (Exception e) { throw new RuntimeException(\"none\", e); } } }")
+    folder = standins.project(tmp_path / "mine", "mkdir src; cd src; javac -d . ../Main.java; java Main data/g_train_vectors.csv",
+                              {"Main.java": program})
+    done = inside("check", "mine", "--assignment", small)
+    line = next(line for line in done.out.splitlines() if line.startswith("RUN_FAILED"))
+    assert "last line: Caused by: java.io.FileNotFoundException: data/g_train_vectors.csv (No such file or directory)" in line
+    assert line.endswith("data/ is there, in the project's root, where run.sh begins: does it change folder?")
+    assert any(line.startswith("      at Main.main(") for line in done.out.splitlines()) and "\ufffd" not in done.out
+    (folder / "run.sh").write_text("#!/bin/bash\ncat data/g_test_vectors.csv >/dev/null; cat other/file.csv\n")
+    assert "change folder" not in inside("check", "mine", "--assignment", small).out
 
 
 @pytest.mark.usefixtures("sandbox")
@@ -265,9 +286,10 @@ def test_the_view(small, environment, tmp_path):
     "set -e\n. /etc/profile.d/modules.sh\nmodule add gcc-10.2\nmodule load jdk-17\ncentroid",
     "set -e\nsource /etc/profile.d/modules.sh\ncentroid",
     "for i in $(seq 300000); do echo entropy: 0.$i; done; centroid",
+    'set -e; was=$(nice); test "$(nice -n 19 nice)" = "$was"; renice -n 19 $$; test "$(nice)" = "$was"; centroid',
 ])
 def test_what_the_machine_of_the_course_has_or_bears(script, tmp_path):
-    """Modules to add, and a line printed for every step of the training."""
+    """Modules to add, a line printed for every step of the training, politeness that would starve it here."""
     with judge.prepared(standins.assignment(tmp_path, output_kb=1 << 18), calibrated=False) as ground:
         result = judge.judge(standins.project(tmp_path / "mine", script), ground)
     assert result.verdict == "PASS", (result.detail, result.output[-300:])
@@ -277,6 +299,44 @@ def test_modules_are_not_what_failed(ground, tmp_path):
     script = "echo './run.sh: line 3: module: command not found'; gradle9 build\nexit 0"
     result = judge.judge(standins.project(tmp_path / "mine", script), ground)
     assert result.verdict == "BUILD_FAILED" and result.detail.endswith("gradle9: command not found")
+
+
+def test_predictions_are_counted_though_the_script_ends_badly(ground, tmp_path):
+    """As after the hand-out's evaluator, which is not in the zip; an end before the last line is a failure still."""
+    evaluator = "printf '\\033[1mdone\\033[m\\n'; python3 evaluator/evaluate.py test_predictions.csv"
+    result = judge.judge(standins.project(tmp_path / "mine", f"centroid; {evaluator}"), ground)
+    assert result.verdict == "PASS" and "\x1b" not in result.output and "done" in result.output
+    found, = result.findings
+    assert (found["level"], found["file"]) == ("warning", "run.sh")
+    assert found["message"].startswith("exit code 2; last line: python3:")
+    assert found["message"].endswith("; its predictions are complete and counted")
+    for number, end in enumerate(("sed -i '$ d' test_predictions.csv", "rm train_predictions.csv")):
+        folder = standins.project(tmp_path / str(number), f"centroid; {end}; kill -SEGV $$")
+        broken = judge.judge(folder, ground)
+        assert broken.verdict == "RUN_FAILED" and broken.detail.startswith("ended by signal 11"), broken.detail
+
+
+def test_maven_finds_what_was_fetched(ground, tmp_path, monkeypatch):
+    """A copy in each box of a project that is built with it: it writes there, and the next finds nothing of that."""
+    monkeypatch.setattr(sandbox, "MAVEN", tmp_path / "maven")
+    (tmp_path / "maven/org").mkdir(parents=True)
+    (tmp_path / "maven/org/clean.jar").write_text("jar")
+    script = "set -e; cd ~/.m2/repository; grep jar org/clean.jar; mkdir mine; test ! -w /opt/maven; cd /work; honest"
+    for name in ("one", "two"):
+        assert judge.judge(standins.project(tmp_path / name, script, {"pom.xml": ""}), ground).verdict == "BELOW_THRESHOLD"
+    other = judge.judge(standins.project(tmp_path / "other", "test ! -e ~/.m2 && test ! -e /opt/maven && honest"), ground)
+    assert other.verdict == "BELOW_THRESHOLD" and not (tmp_path / "maven/mine").exists()
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_java_may_use_the_memory_that_is_allowed(tmp_path):
+    """It takes a quarter of the machine's if nothing is said: much on the machine of a course, little on a grader's."""
+    need("java", shutil.which("java") is not None, "apt install default-jdk-headless")
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    script = "java -XX:+PrintFlagsFinal -version | awk '$2 == \"MaxHeapSize\" { print \"heap\", $4 }'; honest"
+    with judge.prepared(standins.assignment(tmp_path, memory_mb=memory // 1_000_000), calibrated=False) as ground:
+        result = judge.judge(standins.project(tmp_path / "mine", script), ground)
+    assert int(result.output.split("heap ")[1].split()[0]) > 0.6 * memory, result.output
 
 
 def test_windows_line_ends_are_mended(ground, tmp_path):
@@ -297,10 +357,14 @@ def test_windows_line_ends_are_mended(ground, tmp_path):
     ("honest; mv train_predictions.csv trainPredictions; mv test_predictions.csv actualTestPredictions",
      "what is there: actualTestPredictions, trainPredictions"),
     ("mkdir build; cd build; honest", "what is there: build/test_predictions.csv, build/train_predictions.csv"),
-    ("honest; mv train_predictions.csv $'predict\\e[31m'; echo 1 >example_test_predictions.csv", "is not in the project's root"),
+    ("honest; mv train_predictions.csv $'predict\\e[31m'; touch example_test_predictions.csv", "is not in the project's root"),
+    ("honest; mv test_predictions.csv example_test_predictions.csv", "what is there: example_test_predictions.csv"),
+    ("honest; rm t*.csv example_test_predictions.csv; mkfifo example_test_predictions.csv",
+     "what is there: example_test_predictions.csv"),
 ])
 def test_predictions_that_went_astray_are_named(script, said, ground, tmp_path):
-    """Names of older hand-outs, the folder of the build; not what was handed in, nor what could not be shown."""
+    """Names of older hand-outs, the folder of the build, the template's example written over; not what was handed in, nor
+    what could not be shown."""
     folder = standins.project(tmp_path / "mine", script, {"example_test_predictions.csv": "0\n"})
     result = judge.judge(folder, ground)
     assert result.verdict == "MISSING_OUTPUT" and result.detail.endswith(said)

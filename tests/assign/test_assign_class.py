@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from nncore.assign import analysis, calibrate, grade, judge, late, leaderboard, sandbox, scratch, similar, spec
+from nncore.assign import analysis, calibrate, grade, judge, late, leaderboard, sandbox, scratch, similar, spec, watch
 from nncore.assign.verdict import Result
 from nncore.errors import DataError
 from tests.assign import standins
@@ -267,18 +267,33 @@ def test_who_was_disturbed_has_another_run(ground, tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no processors to choose")
-def test_who_found_no_processor_has_another_run(ground, tmp_path):
-    """Others held the one processor it may use nearly all the time: it has used little, and is no sleeper."""
+def test_who_found_no_processor_has_another_run(ground, alone, tmp_path, monkeypatch):
+    """Others held the one processor it may use nearly all the time: it has used little, and is no sleeper. If it is so again,
+    its time says nothing about it."""
+    monkeypatch.setattr(watch, "busy", alone)
     place = str(min(os.sched_getaffinity(0)))
     loop = "import os; os.sched_setaffinity(0, {" + place + "})\nwhile True: pass"
     others = [subprocess.Popen([sys.executable, "-c", loop]) for _ in range(4)]
     try:
-        found = timed(ground, tmp_path, f"exec taskset -c {place} sh -c 'while :; do :; done'", SlowClock(0.5), wall=2)
+        # A clock that ticks for milliseconds finds a processor at once, and says that nothing is amiss.
+        found = timed(ground, tmp_path / "one", f"exec taskset -c {place} sh -c 'while :; do :; done'", SlowClock(1.0), wall=2)
+        sleeper = timed(ground, tmp_path / "two", f"exec taskset -c {place} sleep 20", SlowClock(1.0), wall=2)
     finally:
         for other in others:
             other.kill()
             other.wait()
-    assert found.verdict == "TIME_LIMIT" and len(found.runs) == 2
+    assert found.verdict == "GRADER_FAULT" and "the machine was too busy: in " in found.detail
+    assert [r["verdict"] for r in found.runs] == ["TIME_LIMIT", "GRADER_FAULT"] and found.cpu < 0.5 * found.seconds
+    assert (sleeper.verdict, sleeper.runs) == ("TIME_LIMIT", [])
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no processors to choose")
+def test_who_starves_itself_has_not(ground, tmp_path):
+    """Eight of its own on one processor, and nobody else."""
+    place = min(os.sched_getaffinity(0))
+    loops = f"for i in 1 2 3 4 5 6 7 8; do taskset -c {place} sh -c 'while :; do :; done' & done; wait"
+    found = timed(ground, tmp_path, loops, SlowClock(1.0), wall=2)
+    assert (found.verdict, found.runs) == ("TIME_LIMIT", [])
 
 
 def test_calibrated_seconds(ground, tmp_path):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from nncore.assign import cgroup, judge
+from nncore.assign import cgroup, judge, sandbox
 from nncore.errors import NNError
 from tests.assign import standins
 from tests.harness import need
@@ -31,6 +32,15 @@ def test_doctor_tries_each(inside):
     assert "no network" in found.json["sandbox"]["bwrap"]["enforced"]
     lines = inside("doctor").out.splitlines()
     assert lines[0].startswith("bwrap      works: ") and lines[1].startswith("benchexec  ")
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_doctor_says_where_maven_finds_what_it_fetched(inside, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name, which=shutil.which: f"/usr/bin/{name}" if name == "mvn" else which(name))
+    monkeypatch.setattr(sandbox, "MAVEN", tmp_path / "maven")
+    assert f"mvn -Dmaven.repo.local={tmp_path / 'maven'} package" in inside("doctor").out
+    (tmp_path / "maven").mkdir()
+    assert "fetched" not in inside("doctor").out and inside("doctor", "--json").json["maven"] == str(tmp_path / "maven")
 
 
 @pytest.mark.usefixtures("sandbox")

@@ -114,7 +114,9 @@ def test_pages_escape_what_students_wrote(graded):
         found = _Tags(text)
         assert EVIL not in text and not {a for a in found.attributes if a.startswith("on")}, page
         assert "default-src 'none'" in unescape(text)
-    assert "&lt;img src=x onerror=alert(1)&gt;" in (graded[1] / "class.html").read_text()
+    page = (graded[1] / "class.html").read_text()
+    assert "&lt;img src=x onerror=alert(1)&gt;" in page and "the test labels are random numbers" in page
+    assert "the test labels are random numbers" in (graded[1] / "submissions/cyril/index.html").read_text()
 
 
 @pytest.mark.parametrize("width", [1280, 390])
