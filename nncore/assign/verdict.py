@@ -25,7 +25,7 @@ VERDICTS = {
     "LEAKAGE": "The test set is used for more than the final evaluation: what was predicted changed with test data that should "
                "not matter. Learn from the training set alone; predict each test input by itself.",
     "BAD_ARCHIVE": "The hand-in cannot be unpacked safely. Zip the project's folder again, sources only.",
-    "GRADER_FAULT": "The grader failed, not you. This is no mark; your teachers have been told and will grade again.",
+    "GRADER_FAULT": "The grader failed, not you. This is no mark: it has to be run again, once what the grader says is mended.",
 }
 FAULT = "GRADER_FAULT"
 _STOPS = {"time": "TIME_LIMIT", "cpu": "TIME_LIMIT", "memory": "MEMORY_LIMIT", "processes": "PROCESS_LIMIT",
