@@ -118,7 +118,7 @@ enum { NN_NORMALS = 64 };
 /* Correctly rounded functions of as many floats as a vector of the level has (vec/exact_f64.h); x and y do not overlap. */
 typedef void nn_exact_fn(float *y, const float *x);
 typedef struct nn_exact_set {
-    nn_exact_fn *exp, *expm1, *log, *tanh, *sigmoid, *softplus;
+    nn_exact_fn *exp, *expm1, *log, *tanh, *sigmoid, *softplus, *erf, *normal_cdf;
 } nn_exact_set;
 
 /* Kernels of one ISA for one real type: the one symbol an object of pass_kernel.c exports. */
@@ -153,6 +153,8 @@ extern const char *const nn_op_names[NN_OP_COUNT_];     /* pass_driver.c */
 extern nn_op_fn *const nn_reference_f32[NN_OP_COUNT_];  /* pass_ref.c; NULL for ops that are driver only */
 extern nn_op_fn *const nn_reference_f64[NN_OP_COUNT_];
 
+#define NN_INV_ROOT_2PI 0x1.9884533d43651p-2 /* 1 / sqrt(2 pi) */
+
 /* Where an op keeps the opcode of the activation fused behind it, -1 if it can have none. */
 static inline int32_t nn_act_dim(int32_t op)
 {
@@ -178,11 +180,14 @@ static inline int32_t nn_exact_dim(int32_t op)
     switch (op) {
     case NN_OP_EXPONENTIAL:
     case NN_OP_LOGARITHM:
+    case NN_OP_ERROR_FUNCTION:
     case NN_OP_SIGMOID_FWD:
     case NN_OP_TANH_FWD:
     case NN_OP_ELU_FWD:
     case NN_OP_SOFTPLUS_FWD:
-    case NN_OP_SOFTPLUS_BWD: return 1;
+    case NN_OP_SOFTPLUS_BWD:
+    case NN_OP_GELU_FWD:
+    case NN_OP_GELU_BWD: return 1;
     case NN_OP_SOFTMAX_FWD:
     case NN_OP_LOG_SOFTMAX_FWD:
     case NN_OP_LOG_SOFTMAX_BWD:

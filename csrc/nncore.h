@@ -95,6 +95,7 @@ typedef enum nn_opcode {
     NN_OP_SQUARE_ROOT,  /* y = sqrt(x), NaN below 0. y x; n */
     NN_OP_EXPONENTIAL,  /* y = exp(x). y x; n exact */
     NN_OP_LOGARITHM,    /* y = log(x), -inf at 0, NaN below. y x; n exact */
+    NN_OP_ERROR_FUNCTION, /* y = erf(x). y x; n exact */
     /* activation.c; y may alias x, dx may alias dy. Derivatives are written in y where y determines them */
     NN_OP_STEP_FWD,       /* y = [x >= 0]. y x; n */
     NN_OP_SATLIN_FWD,     /* y = min(max(x, 0), 1). y x; n */
@@ -111,6 +112,8 @@ typedef enum nn_opcode {
     NN_OP_ELU_BWD,        /* dx = dy (y > 0 ? lambda : y + lambda alpha). dx dy y; n; lambda alpha */
     NN_OP_SOFTPLUS_FWD,   /* y = log(1 + exp(x)). y x; n exact */
     NN_OP_SOFTPLUS_BWD,   /* dx = dy / (1 + exp(-x)). dx dy x; n exact */
+    NN_OP_GELU_FWD,       /* y = x Phi(x), Phi the normal distribution. y x; n exact */
+    NN_OP_GELU_BWD,       /* dx = dy (Phi(x) + x phi(x)), phi = Phi' = exp(-x^2 / 2) / sqrt(2 pi). dx dy x; n exact */
     /* softmax.c; row by row, the row maximum subtracted first */
     NN_OP_SOFTMAX_FWD,     /* y = exp(x - max) / sum. y x; N C exact */
     NN_OP_SOFTMAX_BWD,     /* dx = y (dy - sum_j dy_j y_j). dx dy y; N C */

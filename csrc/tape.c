@@ -319,7 +319,7 @@ static int32_t refuse(nn_fault *fault, int32_t status, int64_t instr, int64_t in
 /* An activation fused behind a product must be one that works element by element. */
 static int fused_ok(int64_t act)
 {
-    if (act < NN_OP_STEP_FWD || act > NN_OP_SOFTPLUS_FWD)
+    if (act < NN_OP_STEP_FWD || act > NN_OP_GELU_FWD)
         return act == -1;
     const char *name = nn_op_names[act];
     size_t n = strlen(name);

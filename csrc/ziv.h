@@ -8,3 +8,5 @@ float nn_ziv_log(float x);
 float nn_ziv_tanh(float x);
 float nn_ziv_sigmoid(float x);
 float nn_ziv_softplus(float x);
+float nn_ziv_erf(float x);
+float nn_ziv_normal_cdf(float x);

@@ -22,8 +22,8 @@ _HOMES = {
     "nncore.graph.tape": "Executor",
     "nncore.nn.base": "Input",
     "nncore.nn.conv": "Conv2D ConvTranspose2D",
-    "nncore.nn.layers": "Dense Dropout ELU Flatten LeakyReLU LogSoftmax ReLU SELU SaturatedLinear Sigmoid Softmax Softplus "
-                        "Step Tanh",
+    "nncore.nn.layers": "Dense Dropout ELU Flatten GELU LeakyReLU LogSoftmax ReLU SELU SaturatedLinear Sigmoid Softmax "
+                        "Softplus Step Tanh",
     "nncore.nn.losses": "AbsoluteError BinaryCrossEntropy CrossEntropy Distillation Hinge Huber LogisticLoss MSE MultiHinge "
                         "MultiTask PerceptronCriterion SquaredError",
     "nncore.nn.merge": "ActivationPenalty Add Concat Pad2D Reshape Slice",

@@ -42,6 +42,7 @@ FUNCTIONS = {
     "tanh": ("tanh_fwd", (1.0, 1.0), mpmath.tanh),
     "sigmoid": ("sigmoid_fwd", (1.0,), _sigmoid),
     "softplus": ("softplus_fwd", (), _softplus),
+    "erf": ("error_function", (), mpmath.erf),
 }
 EACH = pytest.mark.parametrize("name", FUNCTIONS)
 # Floats whose values lie very near to the middle of two, so that double precision leaves the rounding open.
@@ -52,6 +53,7 @@ HARDEST = {
     "tanh": "-0x1.679054p+0 0x1.679054p+0",
     "sigmoid": "-0x1p-24 0x1p-23 -0x1.8p-23 0x1.8p-22 -0x1.4p-22 0x1.4p-21 -0x1.f8p-19 -0x1.3cp-18",
     "softplus": "0x1.ad174ep-10 -0x1.df473ep-25",
+    "erf": "0x1.81d5acp-13 -0x1.81d5acp-13",
 }
 SPECIAL = {  # (argument, value) from C11, annex F, and the limits
     "exp": ((0.0, 1), (-0.0, 1), (INF, INF), (-INF, 0), (LARGEST, INF), (-LARGEST, 0), (TINY, 1), (-TINY, 1)),
@@ -59,6 +61,7 @@ SPECIAL = {  # (argument, value) from C11, annex F, and the limits
     "log": ((0.0, -INF), (-0.0, -INF), (INF, INF), (-INF, NAN), (-1.0, NAN), (-TINY, NAN), (1.0, 0), (TINY, -103.27893)),
     "tanh": ((0.0, 0), (-0.0, -0.0), (INF, 1), (-INF, -1), (LARGEST, 1), (-LARGEST, -1), (TINY, TINY), (-TINY, -TINY)),
     "sigmoid": ((0.0, 0.5), (-0.0, 0.5), (INF, 1), (-INF, 0), (LARGEST, 1), (-LARGEST, 0), (TINY, 0.5), (-TINY, 0.5)),
+    "erf": ((0.0, 0), (-0.0, -0.0), (INF, 1), (-INF, -1), (LARGEST, 1), (-LARGEST, -1), (TINY, TINY), (-TINY, -TINY)),
     "softplus": ((0.0, 0.6931472), (INF, INF), (-INF, 0), (LARGEST, LARGEST), (-LARGEST, 0), (TINY, 0.6931472)),
 }
 
@@ -149,6 +152,26 @@ def test_no_flag_is_raised_that_the_fast_functions_do_not_raise(name, isa):  # n
         assert raised[1] & ~raised[0] == 0, (op, x, raised)
 
 
+def test_gelu_is_the_argument_times_the_nearest_to_phi(isa):  # noqa: F811
+    """Two roundings, each to nearest, to the last subnormal; and the fast one is as good, 3 ulp, where 1 + erf is 0."""
+    x = np.concatenate([floats(1500)[np.abs(floats(1500)) < 20], np.linspace(-14.3, 6, 1500, dtype=np.float32)])
+    with mpmath.workprec(400):
+        phi = [mpmath.erfc(-mpmath.mpf(float(v)) / mpmath.sqrt(2)) / 2 for v in x]
+        truth = np.array([float(mpmath.mpf(float(v)) * p) for v, p in zip(x, phi, strict=True)])
+        want = x * np.array([nearest(p) for p in phi], np.float32)
+    found = [np.array(run_op("gelu_fwd", Call([made(len(x)), given(x.tolist())], (len(x), exact)), isa)[0], np.float32)
+             for exact in (0, 1)]
+    assert len(x) > 2000 and (bits(found[1]) == bits(want)).all()
+    ulp = np.spacing(np.abs(truth).astype(np.float32)).astype(np.float64)
+    normal = x > -12.5  # below, Phi is subnormal and has fewer digits
+    assert (np.abs(found[0].astype(np.float64) - truth) / ulp)[normal].max() < 3
+    ends = [(-INF, -0.0), (INF, INF), (NAN, NAN), (-LARGEST, -0.0), (LARGEST, LARGEST), (0.0, 0.0), (-0.0, -0.0)]
+    values = given([v for v, _ in ends])
+    for exact in (0, 1):
+        got = np.array(run_op("gelu_fwd", Call([made(len(ends)), values], (len(ends), exact)), isa)[0], np.float32)
+        assert (bits(got) == bits(np.array([w for _, w in ends], np.float32))).all()
+
+
 # ---- instructions ----------------------------------------------------------------------------------------------------
 
 
@@ -196,7 +219,8 @@ def test_python_c_and_the_header_agree_on_the_ops():
 
 def network(elementary: str, math_mode: str = "f32") -> nn.Sequential:
     return nn.Sequential([nn.Conv2D(32, 3, stride=3), nn.Tanh(), nn.Flatten(), nn.Dense(40), nn.Sigmoid(), nn.Dense(24),
-                          nn.Softplus(), nn.Dense(20), nn.ELU(), nn.Dense(10)], seed=3, math=math_mode, elementary=elementary)
+                          nn.Softplus(), nn.Dense(20), nn.GELU(), nn.Dense(16), nn.ELU(), nn.Dense(10)], seed=3,
+                         math=math_mode, elementary=elementary)
 
 
 @pytest.mark.parametrize("math_mode", ("f32", "bf16x3"))
@@ -204,7 +228,7 @@ def test_a_training_reaches_the_same_weights_on_every_level(math_mode):
     model, plain = trained_alike(lambda: network("exact", math_mode), lambda: network("fast", math_mode), FAST)
     head, *lines = str(model.tape).splitlines()
     assert f"{math_mode} exact (numerics" in head and "exact" not in str(plain.tape)
-    assert sum(" exact" in line for line in lines) == 6  # tanh, sigmoid, softplus twice, elu, the loss
+    assert sum(" exact" in line for line in lines) == 8  # tanh, sigmoid, softplus and gelu twice, elu, the loss
 
 
 def test_the_word_is_kept_in_the_file_and_can_be_changed(tmp_path):

@@ -143,8 +143,8 @@ def test_a_table_that_is_none_is_refused(table):
 
 
 XOR = ([0, 0, 0, 1, 1, 0, 1, 1], [0, 1, 1, 0])
-ACTIVATIONS = [nn.ReLU(), nn.LeakyReLU(), nn.ELU(), nn.SELU(), nn.Softplus(), nn.Sigmoid(), nn.Tanh(), nn.Tanh(a=1.7159, b=2 / 3),
-               nn.SaturatedLinear()]
+ACTIVATIONS = [nn.ReLU(), nn.LeakyReLU(), nn.ELU(), nn.SELU(), nn.Softplus(), nn.GELU(), nn.Sigmoid(), nn.Tanh(),
+               nn.Tanh(a=1.7159, b=2 / 3), nn.SaturatedLinear()]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 3, 42])

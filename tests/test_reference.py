@@ -16,7 +16,8 @@ from nncore.bench.cases import Call, activation, elementwise, gemm, given, made
 from tests.harness import isa, run_op, same_bits  # noqa: F401
 
 CORRECTED = {"sigmoid_fwd", "softplus_bwd"}  # v_sigmoid corrects its quotient, the reference is the textbook's fraction
-ELEMENTARY = {"tanh_fwd", "elu_fwd", "softplus_fwd", "exponential", "logarithm"} | CORRECTED
+ELEMENTARY = {"tanh_fwd", "elu_fwd", "softplus_fwd", "exponential", "logarithm", "error_function", "gelu_fwd",
+              "gelu_bwd"} | CORRECTED
 POINTWISE = activation.CASES + elementwise.CASES
 
 

@@ -9,14 +9,19 @@
  *   elu       y = x > 0 ? lambda x : lambda alpha (exp(x) - 1)                      Clevert et al. 2016; SELU:
  *             dx = dy (y > 0 ? lambda : y + lambda alpha)                           Klambauer et al. 2017
  *   softplus  y = log(1 + exp(x))                 dx = dy / (1 + exp(-x))           Dugas et al. 2001
+ *   gelu      y = x Phi(x)                        dx = dy (Phi(x) + x phi(x))       Hendrycks and Gimpel 2016
+ *             Phi(x) = (1 + erf(x / sqrt 2)) / 2, phi(x) = exp(-x^2 / 2) / sqrt(2 pi): the normal distribution, its density
  *
  * Shapes: all (n). y may alias x, dx may alias dy. Where the derivative is a function of y it is computed from y, so
- * that the potential x need not be kept (slope must be positive, lambda alpha too); softplus needs x.
+ * that the potential x need not be kept (slope must be positive, lambda alpha too); softplus and gelu need x.
  * At kinks: relu, leaky and elu take the left derivative at 0 (0, slope, lambda alpha), satlin 0 at both ends.
  * NaN propagates forward (numerics.md R9): comparisons are written so that a NaN takes the branch that passes it on;
  * step(NaN) is NaN, step(-0) is 1, relu(-0) is -0. Backward a NaN in y counts as "not active" where the derivative is a
  * choice (satlin, relu: 0; leaky: slope dy) and propagates where it is computed.
  * What is hard: 1 / (1 + exp(-x)) and log(1 + exp(x)) as written overflow; v_sigmoid and v_softplus do not.
+ * 1 + erf cancels for negative x: v_normal_cdf (vec/erf.h) does not, so gelu is as good far below 0 as elsewhere. Its limits are
+ * taken, not inf - inf: gelu(-inf) = -0, and the derivative there is 0. The derivative crosses 0 at x = -0.75, where
+ * Phi and x phi cancel; there the error is u of either, not of their sum.
  * Errors: u |y| for each operation, the function's own bound (elementary.h), and what the rounding of lambda x or b x
  * moves: relative to y, u |lambda x| (1 - y) for sigmoid, so far below 0 as many u as lambda x is large; none for
  * lambda = 1. The derivations stand beside the bounds in nncore/bench/cases/activation.py.
@@ -39,6 +44,8 @@ NN_OP(elu_fwd, ELU_FWD)
 NN_OP(elu_bwd, ELU_BWD)
 NN_OP(softplus_fwd, SOFTPLUS_FWD)
 NN_OP(softplus_bwd, SOFTPLUS_BWD)
+NN_OP(gelu_fwd, GELU_FWD)
+NN_OP(gelu_bwd, GELU_BWD)
 #endif
 
 /* ---- REFERENCE ------------------------------------------------------------------------------------------------- */
@@ -175,6 +182,25 @@ static void softplus_bwd(const nn_call *c)
     for (int64_t i = 0; i < c->dim[0]; i++)
         dx[i] = dy[i] * (real)ref_sigmoid(x[i]);
 }
+
+/* Beyond 40 either side Phi is 0 or 1 and phi is 0, in double too: infinities do not meet zeros. */
+static double ref_clip(double x) { return x < -40 ? -40 : x > 40 ? 40 : x; }
+
+static void gelu_fwd(const nn_call *c)
+{
+    real *y = c->arg[0];
+    const real *x = c->arg[1];
+    for (int64_t i = 0; i < c->dim[0]; i++)
+        y[i] = (real)((x[i] < 0 ? ref_clip(x[i]) : x[i]) * nn_normal_cdf64(x[i]));
+}
+
+static void gelu_bwd(const nn_call *c)
+{
+    real *dx = c->arg[0];
+    const real *dy = c->arg[1], *x = c->arg[2];
+    for (int64_t i = 0; i < c->dim[0]; i++)
+        dx[i] = dy[i] * (real)nn_gelu_slope64(ref_clip(x[i]));
+}
 #endif
 
 /* ---- KERNEL ---------------------------------------------------------------------------------------------------- */
@@ -199,4 +225,6 @@ NN_DRIVE_ELEMENTS(elu_fwd, ELU_FWD)
 NN_DRIVE_ELEMENTS(elu_bwd, ELU_BWD)
 NN_DRIVE_ELEMENTS(softplus_fwd, SOFTPLUS_FWD)
 NN_DRIVE_ELEMENTS(softplus_bwd, SOFTPLUS_BWD)
+NN_DRIVE_ELEMENTS(gelu_fwd, GELU_FWD)
+NN_DRIVE_ELEMENTS(gelu_bwd, GELU_BWD)
 #endif

@@ -71,6 +71,19 @@ V_INLINE vreal elu_dx(vreal dy, vreal y, const vreal *k)
 V_INLINE vreal softplus_y(vreal x, const vreal *k) { return (void)k, v_softplus(x); }
 V_INLINE vreal softplus_dx(vreal dy, vreal x, const vreal *k) { return (void)k, v_mul(dy, v_sigmoid(x)); }
 
+/* Beyond 40 either side Phi is 0 or 1 and phi is 0: infinities do not meet zeros. */
+V_INLINE vreal gelu_y(vreal x, const vreal *k) { return (void)k, v_mul(v_max(v_set1(-40), x), v_normal_cdf(x)); }
+
+/* The exponent as a sum of two: its rounding alone would move the density by as many u as it is large. */
+V_INLINE vreal gelu_dx(vreal dy, vreal x, const vreal *k)
+{
+    (void)k;
+    vreal v = v_max(v_set1(-40), v_min(v_set1(40), x)), half = v_mul(v_set1((real)0.5), v), high = v_mul(half, v);
+    vreal e = v_exp(v_neg(high)), low = v_fma(half, v, v_neg(high));
+    vreal density = v_mul(v_set1((real)NN_INV_ROOT_2PI), v_fma(e, v_neg(low), e));
+    return v_mul(dy, v_fma(v, density, v_normal_cdf(x)));
+}
+
 static void step_fwd(const nn_call *c, int64_t i, int64_t end)
 {
     map1(c->arg[0], c->arg[1], i, end, step_y, NULL);
@@ -104,6 +117,16 @@ static void softplus_fwd(const nn_call *c, int64_t i, int64_t end)
 static void softplus_bwd(const nn_call *c, int64_t i, int64_t end)
 {
     map2(c->arg[0], c->arg[1], c->arg[2], i, end, softplus_dx, NULL);
+}
+
+static void gelu_fwd(const nn_call *c, int64_t i, int64_t end)
+{
+    map1(c->arg[0], c->arg[1], i, end, gelu_y, NULL);
+}
+
+static void gelu_bwd(const nn_call *c, int64_t i, int64_t end)
+{
+    map2(c->arg[0], c->arg[1], c->arg[2], i, end, gelu_dx, NULL);
 }
 
 static void sigmoid_fwd(const nn_call *c, int64_t i, int64_t end)

@@ -2,14 +2,15 @@
  *
  *   add a + b   sub a - b   mul a b   scale c x   scale_by s[0] x   add_scaled fma(c, b, a)   add_sign a + c sign(b)
  *   assign x    fill c    quotient a / b    square_root x    exponential e^x    logarithm ln x
+ *   error_function erf(x) = 2 / sqrt(pi) (integral of exp(-t^2) from 0 to x)
  *
  * Shapes: all (n), s (1). y may alias any input of n elements (each element is read before it is written). Each is one
  * correctly rounded operation, so the error is at most u |y| (add, sub: none on underflow); c is rounded to real first,
  * another u |c x|. sign(0) = 0: add_sign then returns a itself, so -0 stays -0; a NaN in either gives NaN. assign and
  * fill are exact and keep any bits.
- * quotient and square_root are IEEE's; exponential and logarithm are within 2 ulp (elementary.h). log(0) is -inf and raises
- * divide by zero, log below 0 is NaN and raises invalid, as IEEE 754-2019, 9.2 has it: a loss that is written by hand shows
- * where it breaks.
+ * quotient and square_root are IEEE's; exponential, logarithm and error_function are within 2 ulp (elementary.h). log(0) is -inf
+ * and raises divide by zero, log below 0 is NaN and raises invalid, as IEEE 754-2019, 9.2 has it: a loss that is written by hand
+ * shows where it breaks.
  * Called by: autodiff where a value has several uses (add), L2 and L1 penalties (add_scaled, add_sign), loss weights.
  */
 #ifdef NN_PASS_LIST
@@ -26,6 +27,7 @@ NN_OP(quotient, QUOTIENT)
 NN_OP(square_root, SQUARE_ROOT)
 NN_OP(exponential, EXPONENTIAL)
 NN_OP(logarithm, LOGARITHM)
+NN_OP(error_function, ERROR_FUNCTION)
 #endif
 
 /* ---- REFERENCE ------------------------------------------------------------------------------------------------- */
@@ -132,6 +134,14 @@ static void logarithm(const nn_call *c)
     for (int64_t i = 0; i < c->dim[0]; i++)
         y[i] = x[i] == 0 ? -1 / (x[i] * x[i]) : x[i] < 0 ? v_sqrt(x[i]) : (real)nn_log64(x[i]);
 }
+
+static void error_function(const nn_call *c)
+{
+    real *y = c->arg[0];
+    const real *x = c->arg[1];
+    for (int64_t i = 0; i < c->dim[0]; i++)
+        y[i] = (real)nn_erf64(x[i]);
+}
 #endif
 
 /* ---- KERNEL ---------------------------------------------------------------------------------------------------- */
@@ -207,6 +217,7 @@ V_INLINE vreal assign_v(vreal x, const vreal *k) { return (void)k, x; }
 V_INLINE vreal quotient_v(vreal a, vreal b, const vreal *k) { return (void)k, v_div(a, b); }
 V_INLINE vreal square_root_v(vreal x, const vreal *k) { return (void)k, v_sqrt(x); }
 V_INLINE vreal exponential_v(vreal x, const vreal *k) { return (void)k, v_exp(x); }
+V_INLINE vreal error_function_v(vreal x, const vreal *k) { return (void)k, v_erf(x); }
 
 /* v_log picks its ends without a flag: here they come from operations that raise one. */
 V_INLINE vreal logarithm_v(vreal x, const vreal *k)
@@ -252,6 +263,10 @@ static void quotient(const nn_call *c, int64_t i, int64_t end)
 static void square_root(const nn_call *c, int64_t i, int64_t end) { map1(c->arg[0], c->arg[1], i, end, square_root_v, NULL); }
 static void exponential(const nn_call *c, int64_t i, int64_t end) { map1(c->arg[0], c->arg[1], i, end, exponential_v, NULL); }
 static void logarithm(const nn_call *c, int64_t i, int64_t end) { map1(c->arg[0], c->arg[1], i, end, logarithm_v, NULL); }
+static void error_function(const nn_call *c, int64_t i, int64_t end)
+{
+    map1(c->arg[0], c->arg[1], i, end, error_function_v, NULL);
+}
 
 static void assign(const nn_call *c, int64_t i, int64_t end)
 {
@@ -308,4 +323,5 @@ NN_DRIVE_ELEMENTS(quotient, QUOTIENT)
 NN_DRIVE_ELEMENTS(square_root, SQUARE_ROOT)
 NN_DRIVE_ELEMENTS(exponential, EXPONENTIAL)
 NN_DRIVE_ELEMENTS(logarithm, LOGARITHM)
+NN_DRIVE_ELEMENTS(error_function, ERROR_FUNCTION)
 #endif

@@ -5,6 +5,7 @@
  * figures everywhere (numerics.md R3). What lies behind the last element is read as 0. */
 typedef float look_f8 __attribute__((vector_size(32)));
 typedef int32_t look_i8 __attribute__((vector_size(32)));
+typedef uint32_t look_w8 __attribute__((vector_size(32)));
 typedef double look_d8 __attribute__((vector_size(64)));
 typedef int64_t look_l8 __attribute__((vector_size(64)));
 typedef uint64_t look_u8 __attribute__((vector_size(64)));
@@ -29,64 +30,113 @@ enum { LOOK = 8, LOOK_BLOCK = 512, LOOK_INFINITE = 0x7f800000, LOOK_FLOAT_BITS =
 /* The lanes of a sum as a tree. */
 #define LOOK_TOTAL(v) ((((v)[0] + (v)[4]) + ((v)[2] + (v)[6])) + (((v)[1] + (v)[5]) + ((v)[3] + (v)[7])))
 
-/* Exponents in tables by turns: neighbours are often equal, and a counter that is still being written must be waited for. */
+/* Exponents in tables by turns: neighbours are often equal, and a counter that is still being written must be waited for. The
+ * tables are small, for they are cleared and added up as often as the loop is called. */
 static void look_exponents(int64_t *exponent, const float *x, int64_t n)
 {
-    enum { TABLES = 8, AT_ONCE = 1 << 30 };
+    enum { TABLES = 8, AT_ONCE = 1 << 15 };
     for (int64_t at = 0; at < n; at += AT_ONCE) {
-        uint32_t count[TABLES][256] = {{0}};
-        for (int64_t i = at; i < n && i < at + AT_ONCE; i++) {
+        uint16_t count[TABLES][256] = {{0}};
+        const int64_t end = n - at < AT_ONCE ? n : at + AT_ONCE;
+        int64_t i = at;
+        for (; i + TABLES <= end; i += TABLES) {
+            uint32_t u[TABLES];
+            memcpy(u, x + i, sizeof u);
+#pragma GCC unroll 8
+            for (int t = 0; t < TABLES; t++)
+                count[t][u[t] >> 23 & 255]++;
+        }
+        for (; i < end; i++) {
             uint32_t u;
             memcpy(&u, x + i, 4);
-            count[i % TABLES][u >> 23 & 255]++;
+            count[0][u >> 23 & 255]++;
         }
+        for (int t = 1; t < TABLES; t++)
+            for (int e = 0; e < 256; e++)
+                count[0][e] += count[t][e];
         for (int e = 0; e < 256; e++)
-            for (int t = 0; t < TABLES; t++)
-                exponent[e] += count[t][e];
+            exponent[e] += count[0][e];
     }
+}
+
+/* What a block shows, by lanes. */
+typedef struct look_seen {
+    look_d8 sum;
+    look_i8 smallest, largest, zeros, nans;
+    look_l8 beyond;
+} look_seen;
+
+/* A block of whatever values. */
+static void look_any(look_seen *s, const float *x, int64_t n, double low, double high)
+{
+    for (int64_t i = 0; i < n; i += LOOK) {
+        look_f8 v;
+        LOOK_LOAD(v, x + i);
+        const look_i8 u = (look_i8)v & 0x7fffffff, finite = u < LOOK_INFINITE, size = u & finite;
+        const look_i8 fits = (u != 0) & finite & (u < s->smallest), more = size > s->largest;
+        const look_d8 all = __builtin_convertvector(v, look_d8), f = __builtin_convertvector((look_f8)size, look_d8);
+        s->zeros -= u == 0;
+        s->nans -= u > LOOK_INFINITE;
+        s->beyond -= (all <= low) | (all >= high);
+        s->smallest = (fits & u) | (~fits & s->smallest);
+        s->largest = (more & size) | (~more & s->largest);
+        s->sum += f * f;
+    }
+}
+
+/* The same of a block of finite values that are not counted against limits: 0 and nothing done if it is none. */
+static int look_finite(look_seen *s, const float *x, int64_t n)
+{
+    look_d8 sum = s->sum;
+    look_i8 most = s->largest, zeros = s->zeros, least = s->smallest - 1;
+    for (int64_t i = 0; i < n; i += LOOK) {
+        look_f8 v;
+        LOOK_LOAD(v, x + i);
+        const look_i8 u = (look_i8)v & 0x7fffffff, more = u > most;
+        const look_w8 below = (look_w8)(u - 1), fits = (look_w8)(below < (look_w8)least); /* 0 wraps to the largest */
+        const look_d8 f = __builtin_convertvector(v, look_d8);
+        zeros -= u == 0;
+        least = (look_i8)((fits & below) | (~fits & (look_w8)least));
+        most = (more & u) | (~more & most);
+        sum += f * f;
+    }
+    for (int k = 0; k < LOOK; k++)
+        if (most[k] >= LOOK_INFINITE)
+            return 0;
+    *s = (look_seen){sum, least + 1, most, zeros, s->nans, s->beyond};
+    return 1;
 }
 
 static void look_describe(nn_statistics *s, const float *x, int64_t n, double low, double high)
 {
+    const int limits = low > -__builtin_inf() || high < __builtin_inf();
     *s = (nn_statistics){.n = n};
     look_exponents(s->exponent, x, n);
-    look_d8 sum = {0};
-    look_i8 smallest = {0}, largest = {0};
-    smallest += LOOK_INFINITE;
+    look_seen seen = {0};
+    seen.smallest += LOOK_INFINITE;
     for (int64_t at = 0; at < n; at += LOOK_BLOCK) {
         const int64_t m = n - at < LOOK_BLOCK ? n - at : LOOK_BLOCK;
         LOOK_AT(float, block, x + at, m)
-        look_i8 zeros = {0}, nans = {0};
-        look_l8 beyond = {0};
-        for (int64_t i = 0; i < m; i += LOOK) {
-            look_f8 v;
-            LOOK_LOAD(v, block + i);
-            const look_i8 u = (look_i8)v & 0x7fffffff, finite = u < LOOK_INFINITE, size = u & finite;
-            const look_i8 fits = (u != 0) & finite & (u < smallest), more = size > largest;
-            const look_d8 all = __builtin_convertvector(v, look_d8), f = __builtin_convertvector((look_f8)size, look_d8);
-            zeros -= u == 0;
-            nans -= u > LOOK_INFINITE;
-            beyond -= (all <= low) | (all >= high);
-            smallest = (fits & u) | (~fits & smallest);
-            largest = (more & size) | (~more & largest);
-            sum += f * f;
-        }
+        seen.zeros = seen.nans = (look_i8){0};
+        if (limits || !look_finite(&seen, block, m))
+            look_any(&seen, block, m, low, high);
         for (int k = 0; k < LOOK; k++) {
-            s->zeros += zeros[k];
-            s->nans += nans[k];
-            s->saturated += beyond[k];
+            s->zeros += seen.zeros[k];
+            s->nans += seen.nans[k];
         }
     }
     const int64_t behind = -n & (LOOK - 1); /* lanes that held no element, but 0 */
     s->zeros -= behind;
+    for (int k = 0; k < LOOK; k++)
+        s->saturated += seen.beyond[k];
     s->saturated -= 0 <= low || 0 >= high ? behind : 0;
     s->infinities = s->exponent[255] - s->nans;
     s->subnormals = s->exponent[0] - s->zeros;
-    s->sum_squares = LOOK_TOTAL(sum);
+    s->sum_squares = LOOK_TOTAL(seen.sum);
     int32_t least = LOOK_INFINITE, most = 0;
     for (int k = 0; k < LOOK; k++) {
-        least = smallest[k] < least ? smallest[k] : least;
-        most = largest[k] > most ? largest[k] : most;
+        least = seen.smallest[k] < least ? seen.smallest[k] : least;
+        most = seen.largest[k] > most ? seen.largest[k] : most;
     }
     float f;
     memcpy(&f, &least, 4);

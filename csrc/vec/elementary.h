@@ -1,5 +1,6 @@
 #pragma once
-/* elementary.h - exp, expm1, log, log1p, tanh, sigmoid, softplus (both types); sin, cos, pow (double), for VW lanes.
+/* elementary.h - exp, expm1, log, log1p, tanh, sigmoid, softplus, erf, the normal distribution Phi (both types); sin, cos, pow
+ * (double), for VW lanes.
  *
  * Written once against vec.h: the same + - * / fma and bit operations on every ISA, so the same bits (numerics.md R5,
  * R7). No libm, no approximate instruction, no table. Sources: Cody and Waite, "Software manual for the elementary
@@ -8,9 +9,9 @@
  * Largest error in ulp, against a wider oracle. float: all 2^32 inputs (tests/c/exhaustive_elementary.c); double: five
  * million random inputs per function, libm's long double as oracle (tests/c/test_elementary.c with a larger count).
  *
- *            exp    expm1   log    log1p   tanh   sigmoid  softplus   sin    cos    pow
- *   float    0.90   1.05    0.90   0.96    1.37   1.48     1.71       -      -      -
- *   double   0.86   1.09    0.83   0.83    1.30   1.36     1.51       0.77   0.78   0.96
+ *            exp    expm1   log    log1p   tanh   sigmoid  softplus   erf    Phi    sin    cos    pow
+ *   float    0.90   1.05    0.90   0.96    1.37   1.48     1.71       0.99   1.60   -      -      -
+ *   double   0.86   1.09    0.83   0.83    1.30   1.36     1.51       1.06   1.45   0.77   0.78   0.96
  *
  * Speed: one long chain each, of some 30 operations. With two vectors a round (elementwise.c) the chains overlap, and two
  * operations a cycle are the limit: to be faster is to do less.
@@ -163,6 +164,7 @@ V_INLINE vreal v_softplus(vreal x)
     return v_add(v_max(x, v_zero()), e_log1p(e_exp_below(x)));
 }
 
+#include "erf.h"
 #if NN_REAL_IS_DOUBLE
 #include "trig_f64.h"
 #include "pow_f64.h"

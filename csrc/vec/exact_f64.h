@@ -1,6 +1,6 @@
 #pragma once
-/* exact_f64.h - exp, expm1, log, tanh, sigmoid, softplus of floats, correctly rounded: the nearest float to the true value, ties
- * cannot be. Included by double kernels, behind elementary.h.
+/* exact_f64.h - exp, expm1, log, tanh, sigmoid, softplus, erf, Phi of floats, correctly rounded: the nearest float to the true
+ * value, ties cannot be. Included by double kernels, behind elementary.h.
  *
  * The functions of elementary.h in double are off by at most 2 ulp there, 2^-51 of the value. A margin of 64 times that is
  * taken: where the two ends of [d (1 - 2^-45), d (1 + 2^-45)] round to one float, that is the float; where not, about once in
@@ -48,3 +48,5 @@ X_FUNCTION(log)
 X_FUNCTION(tanh)
 X_FUNCTION(sigmoid)
 X_FUNCTION(softplus)
+X_FUNCTION(erf)
+X_FUNCTION(normal_cdf)

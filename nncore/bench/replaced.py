@@ -24,7 +24,7 @@ from nncore.train.diagnosis import address, options
 from nncore.train.steps import externals
 
 TRAIN, TEST, BATCH, EPOCHS, HIDDEN = 1500, 2000, 50, 3, 32
-ACTIVATIONS = ("ReLU", "Tanh", "Sigmoid", "LeakyReLU", "ELU", "Softplus")
+ACTIVATIONS = ("ReLU", "Tanh", "Sigmoid", "LeakyReLU", "ELU", "Softplus", "GELU")
 POOLS = ("MaxPool2D", "AvgPool2D", "L2Pool2D")
 RATES = {"Adam": 3e-3, "SGD": 0.1, "Momentum": 0.05, "Nesterov": 0.05, "AdaGrad": 0.02, "RMSProp": 1e-3, "AdaDelta": 1.0}
 BODIES = {"dense": lambda n: [nn.Flatten(), nn.Dense(HIDDEN), getattr(nn, n.activation)(), nn.Dense(10)],

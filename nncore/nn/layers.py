@@ -73,6 +73,10 @@ SELU = _activation("SELU", lambda x: ops.elu(x, lam=1.0507009873554805, alpha=1.
                    "y = lambda x above 0, lambda alpha (exp(x) - 1) below, lambda = 1.0507009873554805, "
                    "alpha = 1.6732632423543772. Klambauer et al. 2017, eq. 2; meant with LeCun-normal weights.")
 Softplus = _activation("Softplus", ops.softplus, "y = log(1 + exp(x)), stable for both signs. Goodfellow et al. 2016, eq. 3.31.")
+GELU = _activation("GELU", ops.gelu,
+                   "y = x Phi(x) = x / 2 (1 + erf(x / sqrt 2)), the exact form, not the one with tanh. Below 0, where 1 + erf "
+                   "cancels, Phi is computed by way of exp(-x^2 / 2), y within 3 ulp as long as Phi is a normal number "
+                   "(torch adds, and gives 0 from -5.6 on). Hendrycks and Gimpel 2016.")
 Sigmoid = _activation("Sigmoid", lambda x, steepness: ops.sigmoid(x, lam=steepness),
                       "y = 1 / (1 + exp(-steepness x)): the logistic sigmoid. Torch and Keras fix steepness = 1.", _positive,
                       steepness=1.0)

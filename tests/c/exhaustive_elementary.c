@@ -26,6 +26,13 @@ typedef long double wide; /* quadruple on AArch64 */
 
 static double oracle_sigmoid(double x) { return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x)); }
 static double oracle_softplus(double x) { return (x > 0 ? x : 0) + log1p(exp(-fabs(x))); }
+/* erfc(t + lost) / 2, t + lost = -x / sqrt 2: to 2 ulp of erfc where the rounded argument alone would cost x^2 of them. */
+static double oracle_normal_cdf(double x)
+{
+    if (isinf(x)) return x > 0;
+    const double root = 0x1.6a09e667f3bcdp-1, t = -x * root, lost = fma(-x, root, -t) + x * 0x1.bdd3413b26456p-55;
+    return 0.5 * (erfc(t) - lost * 0x1.20dd750429b6dp+0 * exp(-t * t));
+}
 
 #if defined(_OPENMP)
 #define PARALLEL(clauses) _Pragma(#clauses)
@@ -50,7 +57,7 @@ enum { BLOCK = 1024 }; /* floats per call: a multiple of every VW */
     }
 RUN(log1p)
 #endif
-RUN(exp) RUN(expm1) RUN(log) RUN(tanh) RUN(sigmoid) RUN(softplus)
+RUN(exp) RUN(expm1) RUN(log) RUN(tanh) RUN(sigmoid) RUN(softplus) RUN(erf) RUN(normal_cdf)
 
 typedef struct function {
     const char *name;
@@ -63,6 +70,7 @@ typedef struct function {
 #if NN_REAL_IS_DOUBLE
 static wide wide_sigmoid(wide x) { return x >= 0 ? 1 / (1 + W(exp)(-x)) : W(exp)(x) / (1 + W(exp)(x)); }
 static wide wide_softplus(wide x) { return (x > 0 ? x : 0) + W(log1p)(W(exp)(-W(fabs)(x))); }
+static wide wide_normal_cdf(wide x) { return W(erfc)(-x * W(sqrt)((wide)0.5)) / 2; }
 #define FUNCTION(name, oracle, bound, wide) {#name, run_##name, oracle, bound, wide}
 #else
 #define FUNCTION(name, oracle, bound, wide) {#name, run_##name, oracle, bound, NULL}
@@ -77,6 +85,8 @@ static const function functions[] = {
     FUNCTION(tanh, tanh, 1.5, W(tanh)),
     FUNCTION(sigmoid, oracle_sigmoid, 1.5, wide_sigmoid),
     FUNCTION(softplus, oracle_softplus, 2.0, wide_softplus),
+    FUNCTION(erf, erf, 1.5, W(erf)),
+    FUNCTION(normal_cdf, oracle_normal_cdf, 2.0, wide_normal_cdf),
 };
 
 typedef struct tally {
@@ -217,12 +227,12 @@ int main(int argc, char **argv)
         tally t = sweep(f, stride);
         int bad = t.wrong != 0 || !(t.worst <= f->bound);
         if (!NN_REAL_IS_DOUBLE)
-            printf("%-9s max %.4f ulp at %a", f->name, t.worst, (double)t.at);
+            printf("%-10s max %.4f ulp at %a", f->name, t.worst, (double)t.at);
         else if (t.asked)
-            printf("%-9s to nearest; open in double: %lld, 2^%.1f beside a middle at %a", f->name, (long long)t.asked,
+            printf("%-10s to nearest; open in double: %lld, 2^%.1f beside a middle at %a", f->name, (long long)t.asked,
                    log2(-t.worst), (double)t.at);
         else
-            printf("%-9s to nearest", f->name);
+            printf("%-10s to nearest", f->name);
         printf("  checksum %016llx", (unsigned long long)t.sum);
         if (t.wrong) printf("  wrong: %lld, as at %a", (long long)t.wrong, (double)t.wrong_at);
         printf("%s\n", bad ? "  FAIL" : "");

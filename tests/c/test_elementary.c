@@ -30,9 +30,18 @@ typedef double wide;
         for (int i = 1; i < VW; i++) CHECK(!memcmp(lane, lane + i, sizeof(real)), #name " lane %d at %a", i, (double)x); \
         return lane[0]; \
     }
-SCALAR(exp) SCALAR(expm1) SCALAR(log) SCALAR(log1p) SCALAR(tanh) SCALAR(sigmoid) SCALAR(softplus)
+SCALAR(exp) SCALAR(expm1) SCALAR(log) SCALAR(log1p) SCALAR(tanh) SCALAR(sigmoid) SCALAR(softplus) SCALAR(erf) SCALAR(normal_cdf)
 static wide w_sigmoid(wide x) { return x >= 0 ? 1 / (1 + W(exp)(-x)) : W(exp)(x) / (1 + W(exp)(x)); }
 static wide w_softplus(wide x) { return (x > 0 ? x : 0) + W(log1p)(W(exp)(-W(fabs)(x))); }
+
+/* erfc(t + lost) / 2, t + lost = -x / sqrt 2: the rounded argument alone would cost x^2 ulp. */
+static wide w_normal_cdf(wide x)
+{
+    const wide root = W(sqrt)((wide)0.5), t = -x * root;
+    if (isinf(x)) return x > 0;
+    const wide lost = W(fma)(-x, root, -t) - x * (W(fma)(root, -root, (wide)0.5) / (2 * root));
+    return (W(erfc)(t) - lost * 2 / W(sqrt)(W(acos)(-1)) * W(exp)(-t * t)) / 2;
+}
 
 static uint64_t checksum;
 static void digest(real x)
@@ -110,10 +119,14 @@ static void specials(void)
     IS(tanh, big, 1); IS(tanh, -half, -half);
     IS(sigmoid, inf, 1); IS(sigmoid, -inf, 0); IS(sigmoid, nan, nan); IS(sigmoid, 0, (real)0.5); IS(sigmoid, -big, 0);
     IS(softplus, inf, inf); IS(softplus, -inf, 0); IS(softplus, nan, nan); IS(softplus, big, big); IS(softplus, -big, 0);
+    IS(erf, inf, 1); IS(erf, -inf, -1); IS(erf, nan, nan); IS(erf, (real)-0.0, (real)-0.0); IS(erf, big, 1); IS(erf, tiny, tiny);
+    IS(normal_cdf, inf, 1); IS(normal_cdf, -inf, 0); IS(normal_cdf, nan, nan); IS(normal_cdf, 0, (real)0.5);
+    IS(normal_cdf, big, 1); IS(normal_cdf, -big, 0); IS(normal_cdf, tiny, (real)0.5);
     for (int i = 0; i < 20000; i++) {
         real x = uniform(0, 12), y = f_tanh(x);
         CHECK(f_tanh(-x) == -y, "tanh is odd, at %a", (double)x);
         CHECK(y <= 1, "tanh at %a", (double)x);
+        CHECK(f_erf(-x) == -f_erf(x) && f_erf(x) <= 1, "erf at %a", (double)x);
         CHECK(f_tanh(x + DIGITS / 2) == 1, "tanh saturates, at %a", (double)x);
         CHECK(f_sigmoid(x + DIGITS) == 1, "sigmoid saturates, at %a", (double)x);
         CHECK(f_sigmoid(x) <= 1, "sigmoid at %a", (double)x);
@@ -181,6 +194,8 @@ int main(void)
     sweep("tanh", f_tanh, W(tanh), -12, 12, 1.5);
     sweep("sigmoid", f_sigmoid, w_sigmoid, -top, 40, 1.5);
     sweep("softplus", f_softplus, w_softplus, -top, 40, 2.0);
+    sweep("erf", f_erf, W(erf), -7, 7, 1.5);
+    sweep("normal_cdf", f_normal_cdf, w_normal_cdf, NN_REAL_IS_DOUBLE ? -40 : -15, 10, 2.0);
 #if NN_REAL_IS_DOUBLE
     trigonometry();
     powers();

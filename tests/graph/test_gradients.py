@@ -32,6 +32,7 @@ UNARY = {
     "elu": lambda x: ops.elu(x, lam=1.05, alpha=1.67), "softplus": ops.softplus, "softmax": ops.softmax,
     "log_softmax": ops.log_softmax, "scale": lambda x: ops.scale(x, c=-3.0), "reshape": lambda x: ops.reshape(x, (4, 3)),
     "dropout": lambda x: ops.dropout(x, p=0.4, layer=3), "exponential": ops.exponential,
+    "error_function": ops.error_function, "gelu": ops.gelu,
 }
 POSITIVE = {"logarithm": ops.logarithm, "square_root": ops.square_root}
 BINARY = {
@@ -121,6 +122,7 @@ NETWORKS = {
                              nn.CrossEntropy()),
     "selu-softplus-mse": ([nn.Dense(7), nn.SELU(), nn.Dense(4, bias=False), nn.Softplus(), nn.Dense(2)], nn.MSE()),
     "relu-dropout-huber": ([nn.Dense(8), nn.ELU(), nn.Dropout(0.3), nn.Dense(5), nn.LeakyReLU(), nn.Dense(2)], nn.Huber(0.5)),
+    "gelu": ([nn.Dense(8), nn.GELU(), nn.Dense(5), nn.GELU(), nn.Dense(3)], nn.CrossEntropy()),
 }
 
 

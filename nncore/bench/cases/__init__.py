@@ -192,7 +192,7 @@ def _exact(case: Case) -> Case:
         return replace(call, dims=(*call.dims, 1))
 
     variant = f"{case.variant}-exact".lstrip("-")
-    if case.op not in ("exponential", "logarithm", "sigmoid_fwd", "tanh_fwd", "softplus_fwd") or case.variant:
+    if case.op not in ("exponential", "logarithm", "sigmoid_fwd", "tanh_fwd", "softplus_fwd", "error_function") or case.variant:
         return replace(case, make=make, variant=variant, bench=case.bench if case.op == "softmax_xent" else ())
     return replace(case, make=make, variant=variant, bound=ulps(0.5, "correctly rounded"))
 

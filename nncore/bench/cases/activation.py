@@ -67,6 +67,19 @@ def _softplus_bwd(s, dx, dy, x):
     return (E + 1.01) * abs(dx) + 2 * SPILL * abs(dy)
 
 
+def _gelu(s, y, x):
+    """The function and the product; Phi may underflow before x multiplies it."""
+    return (E + 1.01) * abs(y) + (2 * SPILL * abs(x) if -40 < x < 0 else 0)
+
+
+def _gelu_bwd(s, dx, dy, x):
+    """Phi; exp, the correction by its argument's rounding, 1 / sqrt(2 pi), its product; their sum, which may cancel, and the
+    product with dy. Each may underflow before."""
+    size, density = max(-40.0, min(40.0, x)), math.exp(-x * x / 2) / math.sqrt(2 * math.pi) if abs(x) < 40 else 0.0
+    made = (E + 1.01) * math.erfc(-size / math.sqrt(2)) / 2 + (E + 4.04) * abs(size * density)
+    return abs(dy) * (made + 4 * SPILL * (1 + abs(size))) + 1.01 * abs(dx)
+
+
 def _case(op, inputs, bound, scalars=(), variant="", flop=1):
     return Case(op, pointwise(inputs, scalars), counts(), bound, alias=IN_PLACE, variant=variant, bench=BENCH,
                 flop=lambda n: flop * n)  # fmt: skip
@@ -101,4 +114,6 @@ CASES = [
     _case("elu_bwd", 2, ELU_BWD, SELU, "selu", flop=2),
     _case("softplus_fwd", 1, ulps(2, "function within 2 ulp"), flop=35),
     _case("softplus_bwd", 2, Bound("function within 2 ulp, one rounding", zipped(_softplus_bwd)), flop=20),
+    _case("gelu_fwd", 1, Bound("function within 2 ulp, one rounding", zipped(_gelu)), flop=80),
+    _case("gelu_bwd", 2, Bound("two functions within 2 ulp, five roundings", zipped(_gelu_bwd)), flop=110),
 ]

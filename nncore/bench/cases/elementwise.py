@@ -54,5 +54,7 @@ CASES = [
          flop=lambda n: 12 * n),
     Case("logarithm", _positive, counts(), ulps(2, "within 2 ulp"), alias=IN_PLACE, bench=BENCH,
          flop=lambda n: 22 * n),
+    Case("error_function", pointwise(1), counts(), ulps(2, "within 2 ulp"), alias=IN_PLACE, bench=BENCH,
+         flop=lambda n: 80 * n),
     Case("fill", _fill, counts(), EXACT, kinds=("zero",), flop=lambda n: 0, bench=BENCH),
 ]  # fmt: skip

@@ -24,6 +24,7 @@ OPS["exp"] = OPS["exp_fwd"] = unary(("exp out=", torch.exp))
 OPS["sigmoid_fwd"] = unary(("sigmoid out=", torch.sigmoid))
 OPS["tanh_fwd"] = unary(("tanh out=", torch.tanh))
 OPS["softplus_fwd"] = unary(("softplus*", F.softplus))
+OPS["gelu_fwd"] = unary(("gelu*", F.gelu))
 
 
 def backward(name, f):

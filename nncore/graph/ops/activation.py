@@ -41,6 +41,9 @@ elu = Op("elu_fwd", shape=first, defaults={"lam": 1.0, "alpha": 1.0}, scalars=at
 softplus_bwd = Op("softplus_bwd", shape=same, flop=lambda n: 20 * n.size, elementary=True)
 softplus = Op("softplus_fwd", shape=first, flop=lambda n: 30 * n.size, elementary=True,
               vjp=lambda g, n: (softplus_bwd(spread(g, n), n.inputs[0]),))
+gelu_bwd = Op("gelu_bwd", shape=same, flop=lambda n: 110 * n.size, elementary=True)
+gelu = Op("gelu_fwd", shape=first, flop=lambda n: 80 * n.size, elementary=True,
+          vjp=lambda g, n: (gelu_bwd(spread(g, n), n.inputs[0]),))
 softmax_bwd = Op("softmax_bwd", shape=same, dims=rows, flop=lambda n: 4 * n.size)
 softmax = Op("softmax_fwd", shape=first, dims=rows, flop=lambda n: 20 * n.size, vjp=_by_output(softmax_bwd), elementary=True)
 log_softmax_bwd = Op("log_softmax_bwd", shape=same, dims=rows, flop=lambda n: 20 * n.size, elementary=True)

@@ -43,6 +43,8 @@ square_root = Op("square_root", shape=first, vjp=lambda g, n: (scale(quotient(sp
 exponential = Op("exponential", shape=first, flop=lambda n: 12 * n.size, vjp=lambda g, n: (times(g, n),), elementary=True)
 logarithm = Op("logarithm", shape=first, flop=lambda n: 22 * n.size, vjp=lambda g, n: (quotient(spread(g, n), n.inputs[0]),),
                elementary=True)
+error_function = Op("error_function", shape=first, flop=lambda n: 80 * n.size, vjp=lambda g, n: (times(g, _bell(n.inputs[0])),),
+                    elementary=True)
 # fill takes the tensor whose shape it copies as a mere pattern: it reads nothing.
 _fill = Op("fill", shape=lambda n: n.attrs["shape"], defaults={"c": 0.0, "shape": ()}, scalars=lambda n: (n.attrs["c"],),
            flop=lambda n: 0)
@@ -58,6 +60,11 @@ def fill(like: Node, c: float) -> Node:
 def filled(shape: tuple, c: float) -> Node:
     """A tensor of that shape with every element c."""
     return _fill(c=c, shape=shape)
+
+
+def _bell(x: Node) -> Node:
+    """erf'(x) = 2 / sqrt(pi) exp(-x^2)."""
+    return scale(exponential(scale(mul(x, x), c=-1.0)), c=1.1283791670955126)
 
 
 def _quotient_rule(g: Node, n: Node) -> tuple[Node, Node]:

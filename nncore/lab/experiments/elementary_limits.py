@@ -23,6 +23,12 @@ def _cross_entropy(x):
     return ops.scale(ops.logarithm(ops.sub(ops.fill(x, 1.0), _logistic(x))), c=-1.0)
 
 
+def _gelu(x):
+    """x / 2 (1 + erf(x / sqrt 2)), as one writes it down."""
+    inside = ops.error_function(ops.scale(x, c=0.5**0.5))
+    return ops.scale(ops.mul(x, ops.add(ops.fill(x, 1.0), inside)), c=0.5)
+
+
 def _softmax(x):
     """exp(x_i) / sum exp(x_j), nothing taken off first."""
     e = ops.exponential(x)
@@ -35,7 +41,8 @@ def _softmax(x):
             "tanh x = 1 from 13 ln 2",
     theory="1 + exp(-x) is rounded to 1 as soon as exp(-x) <= u = 2^-24; from there on log(1 - sigmoid) is the logarithm of 0, "
            "and the gradient of a saturated unit is exactly 0. A softmax whose maximum is not taken off first divides infinity "
-           "by infinity at x = 89. Written as softplus, max(x, 0) + log(1 + exp(-|x|)), the same loss is finite for every x.",
+           "by infinity at x = 89. GELU as printed adds 1 and an erf near -1: 0 as soon as erfc(|x| / sqrt 2) is below u / 2. "
+           "Written as softplus, max(x, 0) + log(1 + exp(-|x|)), the same loss is finite for every x.",
     source="IEEE 754-2019; Goodfellow, Bengio and Courville 2016, sections 4.1 and 6.2.2")
 def elementary_limits() -> Result:
     """Ends of the functions found by bisection over the floats, on our kernels."""
@@ -44,6 +51,8 @@ def elementary_limits() -> Result:
     saturates = _after(_last(_logistic, lambda y: y < 1, 8.0, 40.0))
     flat = _after(_last(lambda x: ops.tanh(x, a=1.0, b=1.0), lambda y: y < 1, 4.0, 20.0))
     blind = _after(_last(_cross_entropy, isfinite, 8.0, 40.0))
+    digits = _last(lambda x: _gelu(ops.scale(x, c=-1.0)), lambda y: y < 0, 4.0, 8.0)
+    (tail,) = calculate(ops.gelu, [-10.0])
     y, dy = calculate(lambda x: [ops.tanh(x, a=1.0, b=1.0), ops.tanh_bwd(ops.fill(x, 1.0), ops.tanh(x, a=1.0, b=1.0))], [flat])
     naive = calculate(_softmax, [89.0, 0.0])
     ours = calculate(ops.softplus, [88.0, 1e4, LARGEST])
@@ -55,6 +64,8 @@ def elementary_limits() -> Result:
         exactly("tanh: its gradient there", dy[0], 0.0), exactly("tanh: its value there", y[0], 1.0),
         exactly("softmax(89, 0), nothing taken off: first output", naive[0], float("nan")),
         within("-log(1 - sigmoid(x)): the first x that gives infinity", blind, 16.635, 16.645),
+        within("x / 2 (1 + erf(x / sqrt 2)): the largest |x| with a result other than 0", digits, 5.3, 5.6),
+        within("GELU, our kernel: relative error at -10", abs(tail / -7.619853024160527e-23 - 1), 0, 3 * 2.0**-24),
         exactly("softplus: finite results at 88, 10^4 and the largest float", sum(map(isfinite, ours)), 3)]
     x = [k / 4 for k in range(4 * 8, 4 * 30)]
     gap, loss = calculate(lambda v: [ops.sub(ops.fill(v, 1.0), _logistic(v)), _cross_entropy(v)], x)
