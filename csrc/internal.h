@@ -237,6 +237,9 @@ int64_t nn_raised_stride(int64_t instructions);
 void nn_count_events(nn_run *run, nn_fault *fault, int32_t ranks, int64_t total, int64_t base, int64_t first, int64_t n);
 /* Bytes of an element of a tape's buffer. */
 int64_t nn_dtype_nbytes(const nn_tape *tape, int32_t dtype);
+/* tape_check.c: fill the fault and return its status. What a run must offer a tape: regions and externals large enough. */
+int32_t nn_refuse(nn_fault *fault, int32_t status, int64_t instr, int64_t index);
+int32_t nn_run_check(const nn_tape *tape, const nn_run *run, nn_fault *fault);
 /* An instruction as it is run: its arguments resolved. */
 typedef struct nn_bound {
     void *arg[NN_MAX_ARGS];
