@@ -6,7 +6,7 @@
           -> global average -> dense 10;  batch norm and ReLU after each convolution
 
 288,170 parameters. MNIST, 8 epochs, weights averaged, images turned and bent more than by default (the command is in the
-README): 99.64, 99.70, 99.65 % with seeds 0 to 2, 12 minutes of a core each. On Fashion-MNIST still to be measured.
+README): 99.64, 99.70, 99.65, 99.65, 99.67 % with seeds 0 to 4, 6 to 12 minutes of a core each. Fashion-MNIST, 8 epochs: 92.93 %.
 """
 
 from __future__ import annotations
