@@ -226,11 +226,14 @@ void nn_find_fences(const nn_kernel_set *set, const nn_tape *tape, const nn_run 
 {
     enum { WINDOW = 32 }; /* keeps the search linear in the length of the tape */
     int64_t last = 0;
-    for (int64_t i = 0; i < tape->n_instrs; i++) {
-        int inside = groups && groups[i].instrs == 0;
-        int found = i - last >= WINDOW && !inside;
-        for (int64_t k = last; k < i && !found; k++)
-            found = nn_needs_fence(set, tape, run, &tape->instrs[k], &tape->instrs[i], size);
+    for (int64_t i = 0, next; i < tape->n_instrs; i = next) {
+        next = i + (groups ? groups[i].instrs : 1); /* a group is walked in one go: what any of it needs stands before all */
+        int found = i - last >= WINDOW;
+        for (int64_t m = i; m < next; m++) {
+            fence[m] = 0;
+            for (int64_t k = last; k < i && !found; k++)
+                found = nn_needs_fence(set, tape, run, &tape->instrs[k], &tape->instrs[m], size);
+        }
         fence[i] = (uint8_t)(found && i > 0);
         last = found ? i : last;
     }

@@ -20,7 +20,7 @@ from nncore.bench.stats import interval
 from nncore.bench.training import RATE, dense
 from nncore.data import glyphs
 from nncore.errors import NNError
-from nncore.graph.plan import physical_memory
+from nncore.graph.plan import peak_rss, physical_memory
 from nncore.graph.tape import Executor
 from nncore.optim.optimizers import Adam
 from nncore.train.samples import samples
@@ -90,8 +90,6 @@ def _memory(n: int, batch: int, isa: str, threads: int) -> int:
 
 def alone() -> None:
     """What that process does: sizes from standard input, bytes to standard output."""
-    from nncore.cli.process import peak_rss
-
     n, batch, isa, threads = json.load(sys.stdin)
     data = samples(glyphs(n, 1).train)
     dense(128).build(10).trainer(data, 1, batch, Adam(RATE), executor=Executor(isa, threads)).run()

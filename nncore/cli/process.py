@@ -1,9 +1,8 @@
-"""What the system knows of this process: since when it runs, how much memory it took at most."""
+"""What the system knows of this process: since when it runs."""
 
 from __future__ import annotations
 
 import os
-import sys
 import time
 
 
@@ -17,17 +16,3 @@ def process_start() -> float:
         return now - age if 0 <= age < 60 else now
     except (OSError, ValueError, IndexError, AttributeError):
         return now
-
-
-def peak_rss() -> int:
-    """The most memory that this process had at once, in bytes.
-
-    Linux: not getrusage's figure, which begins with what the parent had when it made this process.
-    """
-    try:
-        with open("/proc/self/status", "rb") as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith(b"VmHWM:"))
-    except (OSError, ValueError, IndexError, StopIteration):
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -15,10 +15,11 @@ from nncore.cli import options as o
 from nncore.cli.deadline import close_plan, make_plan
 from nncore.cli.early import Early
 from nncore.cli.output import emit, say
-from nncore.cli.process import peak_rss, process_start
+from nncore.cli.process import process_start
 from nncore.cli.progress import download_progress, training_progress
 from nncore.cli.settings import contradiction, overrides, said, settings_options
 from nncore.errors import DataError, NNError, NonFiniteError, UsageError
+from nncore.graph.plan import peak_rss
 
 FALLBACK = "glyphs"  # what is taken when nothing is asked for and DATA cannot be had
 

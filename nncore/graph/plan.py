@@ -7,6 +7,7 @@ The plan is made once, before the first step: lifetimes of every intermediate va
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 
 from nncore.errors import GraphError, UsageError
@@ -202,3 +203,17 @@ def physical_memory() -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):
         return None
+
+
+def peak_rss() -> int:
+    """The most memory that this process had at once, in bytes.
+
+    Linux: not getrusage's figure, which begins with what the parent had when it made this process.
+    """
+    try:
+        with open("/proc/self/status", "rb") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith(b"VmHWM:"))
+    except (OSError, ValueError, IndexError, StopIteration):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

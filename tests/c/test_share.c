@@ -262,6 +262,9 @@ static void fences(void)
     };
     enum { INSTRS = sizeof instrs / sizeof *instrs };
     static const uint8_t wanted[INSTRS] = {0, 0, 1, 0, 0, 0, 1, 1, 1};
+    /* 1 and 2 walked in one go: what 2 needs of 0 stands before 1 */
+    static const nn_group groups[INSTRS] = {{1, 1}, {2, 4}, {0, 4}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, {1, 1}};
+    static const uint8_t grouped[INSTRS] = {0, 1, 0, 0, 0, 0, 1, 1, 1};
     const nn_tape tape = {NN_F32, 1, BUFFERS, INSTRS, buffers, instrs, {BYTES, 0, sizeof work}};
     const nn_run run = {.base = {param, NULL, work}};
     for (int l = 1; nn_isa_name(l); l++) {
@@ -272,6 +275,9 @@ static void fences(void)
         nn_find_fences(kernels->f32, &tape, &run, 2, NULL, found);
         for (int i = 0; i < INSTRS; i++)
             CHECK(found[i] == wanted[i], "%s: instruction %d: %d", kernels->name, i, found[i]);
+        nn_find_fences(kernels->f32, &tape, &run, 2, groups, found);
+        for (int i = 0; i < INSTRS; i++)
+            CHECK(found[i] == grouped[i], "%s: instruction %d in groups: %d", kernels->name, i, found[i]);
     }
 }
 
