@@ -65,7 +65,7 @@ static void tear_down(stage *s)
 
 static int32_t go(stage *s, const nn_kernels *kernels, int64_t steps)
 {
-    nn_segment segment = {&s->tape, steps};
+    nn_segment segment = {&s->tape, steps, NULL};
     return nn_tape_run(kernels, &segment, 1, &s->run, &s->fault);
 }
 
@@ -173,18 +173,18 @@ static void segments(const nn_kernels *kernels, int32_t threads)
     tail.batch = 3;
     tail.instrs = &s.instrs[INSTRS - 1];
     tail.n_instrs = 1;
-    nn_segment list[] = {{&s.tape, 2}, {&tail, 1}, {&s.tape, 0}, {&s.tape, 1}};
+    nn_segment list[] = {{&s.tape, 2, NULL}, {&tail, 1, NULL}, {&s.tape, 0, NULL}, {&s.tape, 1, NULL}};
     CHECK(nn_tape_run(kernels, list, 4, &s.run, &s.fault) == NN_OK, "code %d", s.fault.code);
     CHECK(s.run.step == 4 && s.run.cursor == 3 * 4 + 3 && *s.count == 4 && s.w[0] == 3.375f, "step %lld cursor %lld",
           (long long)s.run.step, (long long)s.run.cursor);
     /* A fault names the segment, before the first step as well as in the middle. */
     s.w[7] = NAN;
-    nn_segment bad[] = {{&tail, 2}, {&s.tape, 1}};
+    nn_segment bad[] = {{&tail, 2, NULL}, {&s.tape, 1, NULL}};
     CHECK(nn_tape_run(kernels, bad, 2, &s.run, &s.fault) == NN_ERR_NONFINITE && s.fault.segment == 1 && s.fault.step == 6 &&
           s.fault.instr == 1 && s.fault.index == 7, "segment %lld step %lld", (long long)s.fault.segment,
           (long long)s.fault.step);
     tail.batch = 0;
-    nn_segment malformed_one[] = {{&s.tape, 1}, {&tail, 1}};
+    nn_segment malformed_one[] = {{&s.tape, 1, NULL}, {&tail, 1, NULL}};
     CHECK(nn_tape_run(kernels, malformed_one, 2, &s.run, &s.fault) == NN_ERR_ARGUMENT && s.fault.segment == 1 && s.run.step == 6,
           "segment %lld", (long long)s.fault.segment);
     tear_down(&s);

@@ -196,7 +196,7 @@ static void train(const nn_kernels *kernels, const nn_program *program, nn_run *
     run->flags = NN_RUN_SHUFFLE;
     for (run->epoch = 0; run->epoch < epochs && run->step < limit; run->epoch++) {
         int64_t whole = n / step->tape.batch < limit - run->step ? n / step->tape.batch : limit - run->step;
-        nn_segment segments[2] = {{&step->tape, whole}, {tail ? &tail->tape : NULL, 1}};
+        nn_segment segments[2] = {{&step->tape, whole, NULL}, {tail ? &tail->tape : NULL, 1, NULL}};
         memset(sums, 0, 4 * sizeof *sums);
         run->cursor = 0;
         run_segments(kernels, segments, 1 + (tail && run->step + whole < limit), run);
@@ -216,7 +216,7 @@ static void predict(const nn_kernels *kernels, const nn_program *program, nn_run
     run->cursor = 0;
     while (run->cursor < s->n) {
         const nn_program_tape *t = s->n - run->cursor < batch->tape.batch ? one : batch;
-        nn_segment segment = {&t->tape, 1};
+        nn_segment segment = {&t->tape, 1, NULL};
         run_segments(kernels, &segment, 1, run); /* moves the cursor on by the batch */
         const int32_t *y = buffer(run, t, nn_program_output(t, "y"), "y");
         for (int64_t i = 0; i < t->tape.batch; i++)
@@ -239,7 +239,7 @@ int main(void)
     const nn_kernels *kernels = nn_kernels_named("best");
     nn_run run = make_run(&program, nn_threads_available());
     const nn_program_tape *initial = tape(&program, "initial");
-    run_segments(kernels, &(nn_segment){&initial->tape, 1}, 1, &run);
+    run_segments(kernels, &(nn_segment){&initial->tape, 1, NULL}, 1, &run);
     run.step = 0;
     standardise(&program, initial, &run, &train_set);
     bind(&run, &train_set);
