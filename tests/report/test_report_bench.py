@@ -72,6 +72,15 @@ def test_what_instruments_cost(keep):
     assert "Instruments" not in Page(bench_html(bench_files(keep("b", LIMITS)), [])).text
 
 
+def test_more_images(keep):
+    more = {"group": "growth", "peers": [], "gflops": None, "gbytes_per_s": None, "share_of_peak": None}
+    g = {"images": 6_000_000, "ratio": 1.25, "low": 1.2, "high": 1.3, "level": 0.96, "limit": 1.1,
+         "beside_data_bytes": 29_000_000, "memory_limit": 64_000_000, "holds": False}
+    page = Page(bench_html(bench_files(keep("a", [row("growth", 1.0, growth=g, **more)])), []))
+    assert "More images" in page.text and "1.250" in page.text and page.text.count("does not hold") == 1
+    assert "More images" not in Page(bench_html(bench_files(keep("b", LIMITS)), [])).text
+
+
 def test_no_history_of_one_run_and_no_charts_without_figures(keep):
     text = Page(bench_html(bench_files(keep("a", [row("one", 1.0)])), [])).text
     assert "From commit to commit" not in text and "Roofline" in text
