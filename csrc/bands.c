@@ -87,24 +87,29 @@ static int32_t find_bands(const search *s, int64_t first, int64_t end)
     return 1;
 }
 
-/* Bytes that instructions [first, end) hand on from one to another and that would not have stayed in the cache. */
+/* Whether one of instructions [first, end) reads or writes a buffer. */
+static int is_touched(const nn_tape *tape, int64_t first, int64_t end, int32_t buffer)
+{
+    for (int64_t i = first; i < end; i++)
+        for (int a = 0; a < tape->instrs[i].n_args; a++)
+            if (tape->instrs[i].arg[a] == buffer)
+                return 1;
+    return 0;
+}
+
+/* Bytes that instructions [first, end) find in the cache only because an earlier one of them was there. */
 static int64_t handed_on(const search *s, int64_t first, int64_t end)
 {
     int64_t total = 0;
-    for (int64_t i = first + 1; i < end; i++) {
-        const nn_instr *in = &s->tape->instrs[i];
-        for (int a = 0; a < in->n_args; a++) {
-            int made = 0;
-            for (int64_t k = first; k < i && in->arg[a] >= 0 && !made; k++)
-                for (int b = 0; b < s->tape->instrs[k].n_args && !made; b++)
-                    made = s->tape->instrs[k].arg[b] == in->arg[a];
-            if (!made)
+    for (int64_t i = first + 1; i < end; i++)
+        for (int a = 0; a < s->tape->instrs[i].n_args; a++) {
+            const int32_t arg = s->tape->instrs[i].arg[a];
+            if (arg < 0 || !is_touched(s->tape, first, i, arg))
                 continue;
-            const nn_buffer *buffer = &s->tape->buffers[in->arg[a]];
-            int64_t nbytes = buffer->count * nn_dtype_nbytes(s->tape, buffer->dtype);
+            const nn_buffer *buffer = &s->tape->buffers[arg];
+            const int64_t nbytes = buffer->count * nn_dtype_nbytes(s->tape, buffer->dtype);
             total += nbytes / s->size > CACHE_NBYTES ? nbytes : 0;
         }
-    }
     return total;
 }
 
@@ -117,10 +122,10 @@ int64_t nn_find_groups(const nn_kernels *kernels, const nn_tape *tape, const nn_
         int64_t handed = 0;
         end = i + 1;
         for (int64_t last = i + 2; last <= smaller(tape->n_instrs, i + LONGEST); last++) {
-            int32_t found = find_bands(&s, i, last);
-            int64_t more = found > 1 ? handed_on(&s, i, last) : 0;
+            const int32_t found = find_bands(&s, i, last);
             if (found == 1)
                 break;
+            const int64_t more = handed_on(&s, i, last);
             if (more > handed) { /* an instruction more is worth it */
                 bands = found;
                 handed = more;

@@ -49,12 +49,13 @@ def describe(trainer, timed: bool = False) -> dict:
     tape, executor = trainer.tape, trainer.executor
     if timed:
         profile(trainer)
-    walked = groups(tape, executor.kernels, executor.worth([tape]))
+    threads = executor.worth([tape])
+    walked = groups(tape, executor.kernels, threads)
     behind = [tape.buffers[i.args[0]] for i in tape.instructions if fused(i)]
     seconds = tape.seconds or [None] * len(tape.instructions)
     instructions = [{"op": i.op, "note": i.note, "mflop": i.flop / 1e6, "bytes": tape.nbytes_of(i),
                      "us": None if s is None else s * 1e6} for i, s in zip(tape.instructions, seconds, strict=True)]
-    return {"tape": tape.name, "batch": tape.batch, "isa": executor.isa, "threads": executor.worth([tape]),
+    return {"tape": tape.name, "batch": tape.batch, "isa": executor.isa, "threads": threads,
             "mflop": tape.flop / 1e6, "memory": dict(trainer.plan), "instructions": instructions,
             "moved_bytes": sum(i["bytes"] for i in instructions), "activations_fused": len(behind),
             "fused_saved_bytes": sum(2 * 4 * b.count for b in behind),
