@@ -108,7 +108,8 @@ def grid() -> list[tuple[int, int, int]]:
     wide = sorted({v + d for v in NR for d in (-1, 0, 1)} | {0, 1, 10, 53})
     shapes = [(m, 7, 33) for m in near] + [(15, 7, n) for n in wide] + [(m, 3, 10) for m in near]
     shapes += [(15, k, 33) for k in (0, 1, 2, 15, 16, 17, KC // 2 + 1, KC - 1, KC, KC + 1, 2 * KC + 1, 3 * KC - 1)]
-    shapes += [(3, 5, n + d) for n in NC for d in (-1, 0, 1)] + [(200, 40, 3), (179, 31, 37), (97, 300, 161), (1, 300, 70), (1, 29, 333)]
+    shapes += [(3, 5, n + d) for n in NC for d in (-1, 0, 1)] + [(200, 40, 3), (179, 31, 37), (97, 300, 161)]
+    shapes += [(1, 300, 70), (1, 29, 333)]
     return shapes
 
 

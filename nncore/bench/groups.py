@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf
 
 from nncore.bench.cases import Case, collect
 from nncore.bench.stats import geometric_mean, mean_interval
@@ -138,15 +139,24 @@ def verdicts(rows: list[dict], package: str = "torch") -> Iterator[dict]:
 def _verdict(gate: Gate, threads: int, found: list[tuple[dict, dict]]) -> dict:
     mean = mean_interval([p["rounds"] for _, p in found])
     medians = [p["ratio"] for _, p in found]
-    short = [r for r, p in found if not _passes(gate, r, p)]
+    short = [(r, p) for r, p in found if not _passes(gate, r, p)]
+    beyond = [(r, p) for r, p in short if _roof(r, p) < max(gate.each or 0, gate.least or 0)]
     wanted = gate.wanted(threads)
     # As for a case, the interval has to reach what is asked of a mean.
-    holds = not short and (wanted is None or mean.high >= wanted)
+    mean_holds = wanted is None or mean.high >= wanted
     return {"group": gate.group, "math": gate.math, "threads": threads, "asked": gate.text(threads), "cases": len(found),
             "mean": geometric_mean(medians), "low": mean.low, "high": mean.high, "level": mean.level, "least": min(medians),
-            "most": max(medians), "holds": holds,
-            "others": max(r.get("others") or 0.0 for r, _ in found), "short": [f"{r['case']} {r['shape']}" for r in short],
+            "most": max(medians), "holds": mean_holds and not short,
+            "out_of_reach": mean_holds and 0 < len(short) == len(beyond),
+            "others": max(r.get("others") or 0.0 for r, _ in found),
+            "short": [f"{r['case']} {r['shape']}" for r, p in short if (r, p) not in beyond],
+            "beyond": [f"{r['case']} {r['shape']} ({p['ratio']:.2f} of {_roof(r, p):.2f})" for r, p in beyond],
             "behind": [f"{r['case']} {r['shape']} ({p['ratio']:.2f})" for r, p in found if p["ratio"] < 1]}
+
+
+def _roof(row: dict, peer: dict) -> float:
+    """The ratio that a kernel at 100 % of the peak of the same run would have; infinite where the peak is not its limit."""
+    return peer["ratio"] / row["share_of_peak"] if row["share_of_peak"] and row["math"] == "f32" else inf
 
 
 def _passes(gate: Gate, row: dict, peer: dict) -> bool:

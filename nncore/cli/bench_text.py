@@ -71,15 +71,17 @@ def gates(found: list[dict]) -> str:
     for v in found:
         rows.append((v["group"], v["math"], v["threads"], v["asked"], v["cases"],
                      f"{v['mean']:.2f} [{v['low']:.2f}, {v['high']:.2f}]", f"{v['least']:.2f}", f"{v['most']:.2f}",
-                     "holds" if v["holds"] else "DOES NOT HOLD"))
-        for word in ("short", "behind"):
+                     "holds" if v["holds"] else "OUT OF REACH" if v["out_of_reach"] else "DOES NOT HOLD"))
+        for word, told in (("short", "short"), ("beyond", "short, of what would be reached at the peak"), ("behind", "behind")):
             if v[word]:
-                notes.append(f"{v['group']} {v['math']}, {v['threads']} threads, {word}: {'; '.join(v[word])}")
+                notes.append(f"{v['group']} {v['math']}, {v['threads']} threads, {told}: {'; '.join(v[word])}")
     from nncore.bench.others import MUCH
 
     crowded = max(v["others"] for v in found)
     level = min(v["level"] for v in found)
     notes.insert(0, f"Medians of paired ratios; intervals by order statistics of the rounds, {level:.1%}.")
+    if any(v["out_of_reach"] for v in found):
+        notes.insert(1, "OUT OF REACH: at 100 % of the FMA peak of the same run ours would be short too.")
     if crowded > MUCH:
         notes.insert(0, f"Others took up to {crowded:.0%} of the processors: measure again on a machine that is at rest.")
     return "\n".join([table(rows, right=(2, 4, 5, 6, 7)), "", *notes])

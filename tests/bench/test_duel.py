@@ -15,6 +15,7 @@ from nncore.bench import duel, groups, others, store
 from nncore.bench.cases import collect
 from nncore.bench.run import Team
 from nncore.cli import run
+from nncore.cli.bench_text import gates
 from nncore.graph.tape import Executor
 
 QUICK = ("--rounds", "2", "--seconds", "0.0002", "--threads", "1", "--quiet")
@@ -125,6 +126,15 @@ def test_the_mean_of_all_cases():
     found = verdict(row([1.0] * 9, "gemm N=10"), row([1.5] * 9, "gemm N=10"))
     assert found["holds"] and isclose(found["mean"], 1.5**0.5) and (found["least"], found["most"]) == (1.0, 1.5)
     assert verdict(row([0.9] * 9, "gemm N=10"))["behind"] == ["c 1x1 (0.90)"]
+
+
+def test_what_the_peak_forbids_is_out_of_reach():
+    found = verdict(row([1.5] * 9, "conv small", share=0.8))  # 1.88 at the peak, 2 asked
+    assert found["out_of_reach"] and not found["holds"] and not found["short"]
+    assert found["beyond"] == ["c 1x1 (1.50 of 1.88)"] and "OUT OF REACH" in gates([found])
+    for possible in (row([1.5] * 9, "conv small", share=0.7), row([1.5] * 9, "conv small")):  # 2.14; a peak that says nothing
+        found = verdict(row([1.5] * 9, "conv small", share=0.8), possible)
+        assert not found["out_of_reach"] and found["short"] == ["c 1x1"] and "DOES NOT HOLD" in gates([found])
 
 
 def test_the_assignment_needs_time_ratio_and_accuracy():
