@@ -88,6 +88,35 @@ V_INLINE void tile_step(const int mr, const int nv, const int by_rows, vreal (*a
     }
 }
 
+#ifdef NN_FREE_ORDER
+/* The rival of `nncore bench kernels --against free`: even and odd k in chains of their own wherever registers allow, as a
+ * product could be that owes nobody its bits. Returns how many k are left over. */
+V_INLINE int64_t tile_unordered(const int mr, const int nv, const int by_rows, vreal (*acc)[NV], a_walk *a, const real **b,
+                                const operands *o, const int64_t step)
+{
+    vreal odd[MR][NV];
+    int64_t k = 2 * mr * nv + nv < (VW == 16 ? 32 : 16) ? o->k : 0;
+    V_UNROLL for (int i = 0; i < mr; i++)
+        V_UNROLL for (int j = 0; j < nv; j++)
+            odd[i][j] = v_zero();
+    const int64_t left = o->k - k / 2 * 2;
+    for (; k > 1; k -= 2, a->upper += step, a->lower += step) {
+        if (by_rows)
+            opaque_walk(mr, a);
+        tile_step(mr, nv, by_rows, acc, a, 0, *b, AHEAD * o->rsb);
+        *b += o->rsb;
+        a->upper += step;
+        a->lower += step;
+        tile_step(mr, nv, by_rows, odd, a, 0, *b, AHEAD * o->rsb);
+        *b += o->rsb;
+    }
+    V_UNROLL for (int i = 0; i < mr; i++)
+        V_UNROLL for (int j = 0; j < nv; j++)
+            acc[i][j] = v_add(acc[i][j], odd[i][j]);
+    return left;
+}
+#endif
+
 /* One mr x (nv vectors) tile of C. by_rows: A is rows of memory (csa = 1), else columns (rsa = 1). */
 V_INLINE void tile(const int mr, const int nv, const int by_rows, const operands *o)
 {
@@ -106,6 +135,9 @@ V_INLINE void tile(const int mr, const int nv, const int by_rows, const operands
     const int64_t size = sizeof(real), stride = o->rsa * size, step = (by_rows ? 1 : o->csa) * size;
     a_walk a = {(const char *)o->a, (const char *)o->a + 7 * stride, stride, 3 * stride, 5 * stride};
     int64_t k = o->k;
+#ifdef NN_FREE_ORDER
+    k = tile_unordered(mr, nv, by_rows, acc, &a, &b, o, step);
+#endif
     if (by_rows && nv == 1) /* else sums of addresses take as long as the FMAs */
         for (; k >= UNROLL; k -= UNROLL) {
             opaque_walk(mr, &a);

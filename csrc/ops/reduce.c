@@ -166,55 +166,77 @@ V_INLINE vreal add_plain(vreal lane, vreal x) { return v_add(lane, x); }
 V_INLINE vreal add_square(vreal lane, vreal x) { return v_fma(x, x, lane); }
 V_INLINE vreal add_magnitude(vreal lane, vreal x) { return v_add(lane, v_abs(x)); }
 
-V_INLINE real sum_chunk(const real *x, int64_t n, vreal (*add)(vreal, vreal))
+#ifdef NN_FREE_ORDER
+/* The rival of `nncore bench kernels --against free`: four times as many lanes, so that a chunk alone waits for none. */
+enum { SUM_CHAINS = 1 };
+V_INLINE void sum_beside(const int chains, real *sum, const real *x, int64_t n, vreal (*add)(vreal, vreal))
 {
-    vsum16 s = s16_zero();
+    vsum16 s[4] = {s16_zero(), s16_zero(), s16_zero(), s16_zero()};
     int64_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        for (int b = 0; b < V_BLOCKS; b++)
-            s.v[b] = add(s.v[b], v_load(x + i + b * VW));
-    for (int b = 0; b < V_BLOCKS && i + b * VW < n; b++) {
-        vmask m = s16_tail(b, n - i);
-        s.v[b] = v_select(m, add(s.v[b], v_load_m(x + i + b * VW, m)), s.v[b]);
-    }
-    return s16_total(&s);
+    for (; i + 64 <= n; i += 64)
+        V_UNROLL for (int q = 0; q < 4; q++)
+            V_UNROLL for (int b = 0; b < V_BLOCKS; b++)
+                s[q].v[b] = add(s[q].v[b], v_load(x + i + 16 * q + b * VW));
+    for (int q = 0; i < n; i += 16, q++)
+        for (int b = 0; b < V_BLOCKS && i + b * VW < n; b++) {
+            vmask m = s16_tail(b, n - i < 16 ? n - i : 16);
+            s[q].v[b] = v_select(m, add(s[q].v[b], v_load_m(x + i + b * VW, m)), s[q].v[b]);
+        }
+    for (int b = 0; b < V_BLOCKS; b++)
+        s->v[b] = v_add(v_add(s[0].v[b], s[1].v[b]), v_add(s[2].v[b], s[3].v[b]));
+    (void)chains;
+    *sum = s16_total(s);
 }
-
-/* Whole chunks at a time: one alone would wait for its additions, each of which needs the one before. */
+#else
+/* Chunks side by side: one alone would wait for its additions, each of which needs the one before. */
 enum { SUM_CHAINS = V_BLOCKS < 4 ? 4 / V_BLOCKS : 1 };
 
-/* Sums of SUM_CHAINS whole chunks side by side, as sum_chunk. */
-V_INLINE void sum_whole_chunks(real *sum, const real *x, vreal (*add)(vreal, vreal))
+/* The sums of `chains` chunks, all whole but the last, which has `last` elements. */
+V_INLINE void sum_beside(const int chains, real *sum, const real *x, int64_t last, vreal (*add)(vreal, vreal))
 {
+    const real *end = x + (chains - 1) * SUM_CHUNK;
     vsum16 s[SUM_CHAINS];
-    for (int q = 0; q < SUM_CHAINS; q++)
+    int64_t i = 0;
+    V_UNROLL for (int q = 0; q < chains; q++)
         s[q] = s16_zero();
-    for (int64_t i = 0; i < SUM_CHUNK; i += 16)
-        for (int q = 0; q < SUM_CHAINS; q++)
-            for (int b = 0; b < V_BLOCKS; b++)
+    for (; i + 16 <= last; i += 16)
+        V_UNROLL for (int q = 0; q < chains; q++)
+            V_UNROLL for (int b = 0; b < V_BLOCKS; b++)
                 s[q].v[b] = add(s[q].v[b], v_load(x + q * SUM_CHUNK + i + b * VW));
-    for (int q = 0; q < SUM_CHAINS; q++)
+    for (int b = 0; b < V_BLOCKS && i + b * VW < last; b++) {
+        vmask m = s16_tail(b, last - i);
+        s[chains - 1].v[b] = v_select(m, add(s[chains - 1].v[b], v_load_m(end + i + b * VW, m)), s[chains - 1].v[b]);
+    }
+    for (; i < SUM_CHUNK; i += 16)
+        V_UNROLL for (int q = 0; q < chains - 1; q++)
+            V_UNROLL for (int b = 0; b < V_BLOCKS; b++)
+                s[q].v[b] = add(s[q].v[b], v_load(x + q * SUM_CHUNK + i + b * VW));
+    V_UNROLL for (int q = 0; q < chains; q++)
         sum[q] = s16_total(&s[q]);
 }
+#endif
 
 /* Chunks [begin, end), counted through all shards, each to its place in the team's shared memory. */
 V_INLINE void sum_chunks(const nn_call *c, int64_t shards, int64_t t, int64_t end, vreal (*add)(vreal, vreal))
 {
     const int64_t n = c->dim[0] / shards, chunks = (n + SUM_CHUNK - 1) / SUM_CHUNK;
     const int64_t places = NN_SHARED_NBYTES / (int64_t)sizeof(double);
-    real *partial = (real *)(void *)c->team->shared;
-    for (; t < end; t++) {
-        int64_t i = t % chunks * SUM_CHUNK;
-        const real *x = (const real *)c->arg[1] + t / chunks * n + i;
-        if (t + SUM_CHAINS > end || n - i < SUM_CHAINS * SUM_CHUNK) {
-            partial[t % places] = sum_chunk(x, n - i < SUM_CHUNK ? n - i : SUM_CHUNK, add);
-            continue;
-        }
-        real sum[SUM_CHAINS];
-        sum_whole_chunks(sum, x, add);
-        for (int q = 0; q < SUM_CHAINS; q++)
+    real *partial = (real *)(void *)c->team->shared, sum[SUM_CHAINS];
+    for (int64_t beside; t < end; t += beside) {
+        const int64_t i = t % chunks, left = chunks - i, most = end - t < left ? end - t : left;
+        const real *x = (const real *)c->arg[1] + t / chunks * n + i * SUM_CHUNK;
+        beside = most < SUM_CHAINS ? most : SUM_CHAINS;
+        const int64_t last = beside < left ? SUM_CHUNK : n - (chunks - 1) * SUM_CHUNK;
+        if (SUM_CHAINS > 3 && beside == 4)
+            sum_beside(SUM_CHAINS > 3 ? 4 : 1, sum, x, last, add);
+        else if (SUM_CHAINS > 2 && beside == 3)
+            sum_beside(SUM_CHAINS > 2 ? 3 : 1, sum, x, last, add);
+        else if (SUM_CHAINS > 1 && beside == 2)
+            sum_beside(SUM_CHAINS > 1 ? 2 : 1, sum, x, last, add);
+        else
+            sum_beside(1, sum, x, last, add);
+        for (int64_t q = 0; q < beside; q++)
             partial[(t + q) % places] = sum[q];
-        t += SUM_CHAINS - 1;
     }
 }
 

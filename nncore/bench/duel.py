@@ -63,7 +63,7 @@ class HandOver:
         described = []
         with open(self.inputs, "wb") as file:
             for a in call.args:
-                described.append(a and {"role": a.role, "dtype": a.dtype, "count": a.count, "at": file.tell()})
+                described.append(a and {"role": a.role, "dtype": a.dtype, "size": a.count, "count": a.count, "at": file.tell()})
                 if a and a.values is not None:
                     file.write(a.array("f32").tobytes())
                     file.write(bytes(-file.tell() % 64))

@@ -19,7 +19,7 @@ import nncore
 from nncore.errors import DataError, UsageError
 
 FOLDER = Path(__file__).parent / "peers"
-PACKAGES = ("torch", "numpy", "sklearn")
+PACKAGES = ("torch", "numpy", "sklearn", "free")  # the last is we ourselves: free.py
 REMEDY = "make bench-peers sets one up, or name a Python that has the packages in NNCORE_PEERS_PYTHON"
 TIMEOUT = 300.0  # seconds for one answer: no case takes nearly as long
 
@@ -50,13 +50,14 @@ def environment(threads: int) -> dict[str, str]:
 class Peer:
     """A package at work on some threads, pinned to some processors. Raises DataError when it dies, hangs or babbles."""
 
-    def __init__(self, package: str, threads: int, cpus: list[int], script: Path | None = None, timeout: float = TIMEOUT):
+    def __init__(self, package: str, threads: int, cpus: list[int], script: Path | None = None, timeout: float = TIMEOUT,
+                 python: str | None = None, extra: dict[str, str] | None = None):
         self.package, self.threads, self.timeout, self.process = package, threads, timeout, None
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
-        command = [interpreter(), str(script or FOLDER / "serve.py"), package, str(threads), *map(str, cpus)]
+        command = [python or interpreter(), str(script or FOLDER / "serve.py"), package, str(threads), *map(str, cpus)]
         try:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
-                                            env=environment(threads), cwd=FOLDER)
+                                            env=environment(threads) | (extra or {}), cwd=FOLDER)
         except OSError as e:
             raise UsageError(f"{command[0]}: cannot be run: {e.strerror}; {REMEDY}") from e
         self._pending = b""

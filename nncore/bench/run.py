@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nncore._ffi import thread_count
-from nncore.bench import assignment, duel, groups, growth, instruments, kernels, latency, limits, others, training
+from nncore.bench import assignment, duel, free, groups, growth, instruments, kernels, latency, limits, others, training
 from nncore.bench.limits import Probe
 from nncore.bench.peer import Peer
 from nncore.bench.store import SCHEMA, commit
@@ -51,7 +51,8 @@ class Team:
     def __init__(self, plan: Plan, threads: int, open_peers: ExitStack):
         self.cpus = duel.processors(threads)
         self.probe = Probe(plan.isa, threads)
-        self.peers = [open_peers.enter_context(Peer(package, threads, self.cpus)) for package in plan.against]
+        self.peers = [open_peers.enter_context(Peer(p, threads, self.cpus, **(free.way(self.probe.isa) if p == "free" else {})))
+                      for p in plan.against]
         self.processes = [os.getpid(), *(p.process.pid for p in self.peers)]
 
     def row(self, measure: Callable[[], dict], group: str, tries: int = 1) -> dict:

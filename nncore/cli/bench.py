@@ -21,7 +21,8 @@ def _packages(context, parameter, value: str | None) -> tuple[str, ...]:
 
 @click.command()
 @click.argument("parts", nargs=-1, metavar="[limits|kernels|train|latency|assignment|instruments|growth]...")
-@click.option("--against", metavar="PEER[,PEER]", callback=_packages, help="Measure in turns with torch, numpy, sklearn.")
+@click.option("--against", metavar="PEER[,PEER]", callback=_packages,
+              help="Measure in turns with torch, numpy, sklearn, or free: our own kernels with sums in any order.")
 @click.option("--compare", nargs=2, type=click.Path(), metavar="OLD NEW", help="Judge what changed between two files of --out.")
 @click.option("--filter", "text", default="", metavar="TEXT", help="Only cases with TEXT in group, name or shape.")
 @click.option("--rounds", type=click.IntRange(1, 1000), metavar="N",
@@ -97,7 +98,7 @@ def _print(result: dict, as_json: bool) -> None:
     from nncore.bench.groups import verdicts
     from nncore.cli import bench_text as text
 
-    gates = list(verdicts(result["cases"])) if "torch" in result["peers"] else []
+    gates = list(verdicts(result["cases"])) if result["peers"] else []
     if as_json:
         emit(result | ({"gates": gates} if result["peers"] else {}))
         return

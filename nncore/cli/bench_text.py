@@ -66,15 +66,16 @@ def gates(found: list[dict]) -> str:
     """The gates with what was measured, and under it the cases that fall short or behind."""
     if not found:
         return "no gate is about these cases"
-    rows = [("gate", "math", "threads", "asked, ours / torch", "cases", "mean [interval]", "least", "most", "")]
+    rows = [("gate", "math", "threads", "against", "asked", "cases", "mean [interval]", "least", "most", "")]
     notes = []
     for v in found:
-        rows.append((v["group"], v["math"], v["threads"], v["asked"], v["cases"],
+        rows.append((v["group"], v["math"], v["threads"], v["peer"], v["asked"], v["cases"],
                      f"{v['mean']:.2f} [{v['low']:.2f}, {v['high']:.2f}]", f"{v['least']:.2f}", f"{v['most']:.2f}",
                      "holds" if v["holds"] else "OUT OF REACH" if v["out_of_reach"] else "DOES NOT HOLD"))
         for word, told in (("short", "short"), ("beyond", "short, of what would be reached at the peak"), ("behind", "behind")):
             if v[word]:
-                notes.append(f"{v['group']} {v['math']}, {v['threads']} threads, {told}: {'; '.join(v[word])}")
+                where = f"{v['group']} {v['math']} against {v['peer']}, {v['threads']} threads"
+                notes.append(f"{where}, {told}: {'; '.join(v[word])}")
     from nncore.bench.others import MUCH
 
     crowded = max(v["others"] for v in found)
@@ -84,7 +85,7 @@ def gates(found: list[dict]) -> str:
         notes.insert(1, "OUT OF REACH: at 100 % of the FMA peak of the same run ours would be short too.")
     if crowded > MUCH:
         notes.insert(0, f"Others took up to {crowded:.0%} of the processors: measure again on a machine that is at rest.")
-    return "\n".join([table(rows, right=(2, 4, 5, 6, 7)), "", *notes])
+    return "\n".join([table(rows, right=(2, 5, 6, 7, 8)), "", *notes])
 
 
 def changes(found: dict) -> str:

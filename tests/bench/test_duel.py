@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from math import isclose
 
 import pytest
 
-from nncore.bench import duel, groups, others, store
+from nncore.bench import duel, free, groups, others, store
 from nncore.bench.cases import collect
 from nncore.bench.run import Team
 from nncore.cli import run
@@ -293,3 +294,26 @@ def test_a_disturbed_case_is_tried_again(monkeypatch):
     assert found == {"number": 1, "others": 0.3, "group": "g"}
     assert team.row(lambda: {"number": next(counted)}, "g", tries=3)["number"] == 3  # the first is good enough
     assert team.row(lambda: {"number": next(counted)}, "g", tries=2)["others"] is None  # too short to tell
+
+
+# ---- ourselves, without the order ------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not shutil.which("make") or not shutil.which("cc"), reason="needs make and a C compiler")
+def test_our_own_kernels_without_the_order_are_a_peer(monkeypatch, capsys):
+    monkeypatch.setenv("CFLAGS", "-O0")  # compiled in a quarter of the time
+    asked = ["bench", "kernels", "--filter", "sum_all 100000x1", "--against", "free", "--isa", "portable", "--threads", "1",
+             "--rounds", "2", "--seconds", "0.001", "--json", "-q"]
+    assert run(asked) == 0
+    found = json.loads(capsys.readouterr().out)
+    (row,) = found["cases"]
+    (peer,) = row["peers"]
+    assert peer["name"] == "free" and peer["way"] == "any order" and peer["ratio"] > 0
+    assert peer["error"] < 1e-6 and peer["error"] != row["error"]  # as right, and not in our order
+    assert [(g["group"], g["peer"]) for g in found["gates"]] == [("elementwise", "free")]
+
+
+def test_without_the_sources_there_is_no_such_peer(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(free, "CSRC", tmp_path)
+    assert run(["bench", "kernels", "--filter", "sum_all", "--against", "free", "-q"]) == 2
+    assert "needs the sources, make and a C compiler" in capsys.readouterr().err

@@ -30,17 +30,25 @@ class Given:
 
     def __init__(self, request, make):
         self.op, self.dims, self.scalars = request["op"], request["dims"], request["scalars"]
-        self.run, self.math = request["run"], request["math"]
+        self.run, self.math, self.described = request["run"], request["math"], request["args"]
         with open(request["file"], "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
             self.args = [a and make(memory, KINDS[a["dtype"]], a["count"], a["at"]) for a in request["args"]]
 
 
 class Way:
     """One way to do the job: `run()` does it, `outputs(what run gave)` is in our order and layout, None where the package
-    has no such output; `reset()` puts back what run updates."""
+    has no such output; `reset()` puts back what run updates; `many(n)` does it n times and returns the seconds
+    of one."""
 
-    def __init__(self, name, run, outputs, reset=lambda: None):
+    def __init__(self, name, run, outputs, reset=lambda: None, many=None):
         self.name, self.run, self.outputs, self.reset = name, run, outputs, reset
+        self.many = many or self.repeat
+
+    def repeat(self, calls):
+        run, begin = self.run, time.perf_counter()
+        for _ in range(calls):
+            run()
+        return (time.perf_counter() - begin) / calls
 
 
 class Server:
@@ -67,25 +75,15 @@ class Server:
         return {"ways": [w.name for w in self.ways]} if self.ways else {"skip": f"{self.package} predicts nothing here"}
 
     def time(self, request):
-        way, clock = self.ways[request["way"]], time.perf_counter
-        run = way.run
+        way, seconds = self.ways[request["way"]], request["seconds"]
         with self.library.guard():
             way.reset()
-            run()
-            begin = clock()
-            run()
-            calls = max(1, int(request["seconds"] / (clock() - begin)))
+            way.run()
+            calls = max(1, int(seconds / way.many(1)))
             if calls > 3:  # the second call of a small one is still a slow one
-                begin = clock()
-                for _ in range(max(1, calls // 10)):
-                    run()
-                calls = max(1, int(request["seconds"] * max(1, calls // 10) / (clock() - begin)))
+                calls = max(1, int(seconds / way.many(max(1, calls // 10))))
             way.reset()
-            begin = clock()
-            for _ in range(calls):
-                run()
-            taken = clock() - begin
-        return {"seconds": taken / calls, "calls": calls}
+            return {"seconds": way.many(calls), "calls": calls}
 
     def outputs(self, request):
         way = self.ways[request["way"]]
