@@ -1,7 +1,9 @@
 """Time that means the same on a slow machine, a fast one, and one that others use too.
 
 A reference kernel runs in a box like the submission's, before it and after it. A calibrated second is a second of a machine
-on which a pass of it takes NOMINAL seconds; `speed` is how many of them a second here is worth.
+on which a pass of it takes NOMINAL seconds; `speed` is how many of them a second here is worth. The kernel's passes are too
+short for others to get between them, so that speed is the machine's; seconds that others took from a submission meanwhile are
+told apart by what the box's own threads used and waited for (neighbours.py), and are no calibrated seconds.
 """
 
 from __future__ import annotations

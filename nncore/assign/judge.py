@@ -51,6 +51,18 @@ class Ground:
     leakage: bool = False
 
 
+@dataclass(frozen=True)
+class _Run:
+    """A run and its time. used: seconds that count, in those of the assignment's clock, without what others took; speed: of the
+    machine after it; unknown: it was ended while others had the processors, before its own time was over."""
+
+    outcome: sandbox.Outcome
+    used: float
+    calibrated: float | None
+    speed: float | None
+    unknown: bool
+
+
 @contextmanager
 def prepared(assignment: Assignment, backend: str = "bwrap", calibrated: bool = True, leakage: bool | None = None):
     """The ground, its data in a folder for the while. Raises NNError if data or sandbox are not there."""
@@ -114,44 +126,48 @@ class _Case:
 
     def _run_in_time(self) -> tuple[Result, bytes]:
         """The run that counts, and what it predicted for the training set: the first that is no near miss of the time limit."""
-        ground, limits, runs, why = self.ground, self.ground.assignment.limits, [], "it was near the limit"
+        limits, runs, why = self.ground.assignment.limits, [], "it was near the limit"
         for left in range(RERUNS, -1, -1):
-            before = ground.clock and ground.clock.speed(self.slot)
-            worth = max(before, SLOWEST) if before and limits.clock == "calibrated" else 1.0
-            outcome = self._run(ground.data, limits.wall / worth * (1 + NEAR), "run" if left == RERUNS else "run again")
-            after = ground.clock and ground.clock.speed(self.slot, fresh=True)
-            calibrated = outcome.seconds * (before + after) / 2 if before and after else None
+            run = self._timed_run("run" if left == RERUNS else "run again")
+            outcome = run.outcome
             self.tell("count", None)
-            result, train = _verdict(self.name, outcome, ground, self.folder)
-            _measured(result, outcome, calibrated, ground.assignment)
-            used = calibrated if calibrated is not None and limits.clock == "calibrated" else outcome.seconds
-            runs.append({"seconds": outcome.seconds, "calibrated": calibrated, "verdict": result.verdict})
-            if outcome.fault or outcome.stopped not in ("", "time") or not outcome.stopped and used <= limits.wall:
-                break
-            if outcome.stopped and not (left == RERUNS and self._disturbed(outcome, after)):
-                if _starved(outcome):
-                    busy = (f"the machine was too busy: in {outcome.seconds:.0f} s the project had a processor for "
-                            f"{outcome.cpu:.0f} s and waited for one {outcome.starved:.0f} s; try again when less runs here")
-                    result, train = _measured(Result(self.name, FAULT, busy), outcome, calibrated, ground.assignment), b""
-                    runs[-1]["verdict"] = FAULT
-                break
-            if outcome.stopped:
+            result, train = _verdict(self.name, outcome, self.ground, self.folder)
+            if not outcome.stopped and not outcome.fault and run.used > limits.wall:
+                late = f"{run.used:.1f} s{_without(outcome)}; the limit is {limits.wall:g} s"
+                result, train = Result(self.name, "TIME_LIMIT", late), b""
+            again = left == RERUNS and outcome.stopped == "time" and (run.unknown or self._disturbed(outcome, run.speed))
+            if run.unknown and not again:
+                result = Result(self.name, FAULT, f"the machine was too busy: of {outcome.seconds:.0f} s, others took "
+                                                  f"{outcome.lost:.0f} s; try again when less runs here")
+            _measured(result, run, self.ground.assignment)
+            runs.append({"seconds": outcome.seconds, "lost": outcome.lost, "calibrated": run.calibrated,
+                         "verdict": "TIME_LIMIT" if again else result.verdict})
+            if again:
                 why = "others used the machine"
-            else:
-                late = Result(self.name, "TIME_LIMIT", f"{used:.1f} s; the limit is {limits.wall:g} s")
-                result, train = _measured(late, outcome, calibrated, ground.assignment), b""
-                runs[-1]["verdict"] = "TIME_LIMIT"
+            elif outcome.stopped or result.verdict != "TIME_LIMIT":
+                break
         if len(runs) > 1:
             result.runs = runs
             result.detail += f"; run {len(runs)} times, for {why}"
         return result, train
 
+    def _timed_run(self, stage: str) -> _Run:
+        """One run on the assignment's data, and what its time is worth."""
+        clock, limits = self.ground.clock, self.ground.assignment.limits
+        before = clock and clock.speed(self.slot)
+        worth = max(before, SLOWEST) if before and limits.clock == "calibrated" else 1.0
+        outcome = self._run(self.ground.data, limits.wall / worth * (1 + NEAR), stage)
+        after = clock and clock.speed(self.slot, fresh=True)
+        alone = outcome.seconds - outcome.lost
+        calibrated = alone * (before + after) / 2 if before and after else None
+        used = calibrated if calibrated is not None and limits.clock == "calibrated" else alone
+        unknown = outcome.stopped == "time" and alone <= limits.wall / worth
+        return _Run(outcome, used, calibrated, after, unknown)
+
     def _disturbed(self, outcome: sandbox.Outcome, speed: float | None) -> bool:
-        """Whether a run that worked and was not done in time shared the machine with others."""
+        """Whether a run that worked and was not done in time had a machine slower than it has shown to be."""
         clock = self.ground.clock
-        if outcome.cpu + outcome.starved < 0.5 * outcome.seconds:
-            return False
-        return clock is not None and clock.slowed(speed) or _crowded(outcome)
+        return clock is not None and clock.slowed(speed) and outcome.cpu + outcome.lost >= 0.5 * outcome.seconds
 
     def _look_for_leakage(self, result: Result, train: bytes) -> None:
         """Random test labels cost nothing to look at; changed test data costs more runs, and is for those who pass."""
@@ -189,19 +205,15 @@ class _Case:
                                   ) from None
 
 
-def _crowded(outcome: sandbox.Outcome) -> bool:
-    """Whether others took a fifth of the time from it. Who waits while others do little waits for threads of its own."""
-    return min(outcome.starved, outcome.others) > 0.2 * outcome.seconds
+def _without(outcome: sandbox.Outcome) -> str:
+    """What is said of the seconds that do not count."""
+    return f" without {outcome.lost:.1f} s that others took" if outcome.lost > 0.02 * outcome.seconds else ""
 
 
-def _starved(outcome: sandbox.Outcome) -> bool:
-    """Whether others left it so little that its time says nothing: less than half of one processor."""
-    return outcome.stopped == "time" and _crowded(outcome) and outcome.cpu < 0.5 * outcome.seconds < outcome.cpu + outcome.starved
-
-
-def _measured(result: Result, outcome: sandbox.Outcome, calibrated: float | None, assignment: Assignment) -> Result:
-    result.seconds, result.calibrated, result.cpu, result.memory = outcome.seconds, calibrated, outcome.cpu, outcome.memory
-    result.processes, result.disk = outcome.processes, outcome.disk
+def _measured(result: Result, run: _Run, assignment: Assignment) -> None:
+    outcome = run.outcome
+    result.seconds, result.lost, result.calibrated = outcome.seconds, outcome.lost, run.calibrated
+    result.cpu, result.memory, result.processes, result.disk = outcome.cpu, outcome.memory, outcome.processes, outcome.disk
     result.sandbox, result.enforced = outcome.backend, outcome.enforced
     result.output = _printed(outcome)
     found = preflight.linked(outcome.linked, assignment)
@@ -209,7 +221,6 @@ def _measured(result: Result, outcome: sandbox.Outcome, calibrated: float | None
         found.append(preflight.Finding("warning", f"{_how(outcome)}; its predictions are complete and counted",
                                        assignment.run.command))
     result.findings = [f.plain() for f in found]
-    return result
 
 
 def _verdict(name: str, outcome: sandbox.Outcome, ground: Ground, folder: Path) -> tuple[Result, bytes]:

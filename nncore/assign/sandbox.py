@@ -67,8 +67,7 @@ class Outcome:
     fault: str = ""
     seconds: float = 0.0
     cpu: float = 0.0
-    starved: float = 0.0  # seconds its most starved thread waited for a processor, of a run stopped for its time
-    others: float = 0.0  # seconds of processor time that others on the machine had meanwhile
+    lost: float = 0.0  # of the seconds, those that others on the machine took from it
     memory: int = 0
     processes: int = 0
     disk: int = 0
@@ -100,7 +99,7 @@ def run(job: Job, backend: str = "bwrap", tell=None) -> Outcome:
         finally:
             watch.end()
         outcome.stopped, outcome.code, outcome.fault = watch.stopped, watch.code, watch.fault
-        outcome.seconds, outcome.cpu, outcome.starved, outcome.others = watch.seconds, watch.cpu, watch.starved, watch.others
+        outcome.seconds, outcome.cpu, outcome.lost = watch.seconds, watch.cpu, watch.lost
         outcome.memory, outcome.processes, outcome.disk, outcome.output = watch.memory, watch.processes, watch.disk, watch.text()
         outcome.enforced = box.enforced
         if watch.work is not None and not watch.fault:

@@ -41,7 +41,8 @@ def of_stop(stopped: str) -> str:
 class Result:
     """One submission, graded. Accuracies are fractions, sizes bytes, times seconds; what was not measured is None.
 
-    calibrated: seconds as they would be on the machine of the reference kernel; runs: each of those near a limit of time;
+    lost: of the seconds, those that others on the machine took, which do not count; calibrated: the others, as they would be on
+    the machine of the reference kernel; runs: each of those near a limit of time;
     leakage: what the check found, None if there was none; predictions: of the test set, for comparing, never in JSON.
     """
 
@@ -54,6 +55,7 @@ class Result:
     n: int | None = None
     train_accuracy: float | None = None
     seconds: float | None = None
+    lost: float | None = None
     calibrated: float | None = None
     cpu: float | None = None
     memory: int | None = None

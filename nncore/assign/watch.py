@@ -13,9 +13,11 @@ import signal
 import time
 from collections import deque
 
+from nncore.assign.neighbours import Neighbours
 from nncore.assign.spec import Limits
 
 TICK = 0.05
+PATIENCE = 3.0  # times the limit of time that a run may last if others take it
 _KEPT = 32 << 10  # bytes of the output's beginning and of its end
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _HERTZ = os.sysconf("SC_CLK_TCK")
@@ -27,14 +29,15 @@ class Watch:
     def __init__(self, box, limits: Limits, tell=None):
         self.box, self.limits, self.tell = box, limits, tell
         self.stopped, self.code, self.fault = "", None, ""
-        self.seconds = self.cpu = self.starved = self.others = 0.0
+        self.seconds = self.cpu = self.lost = 0.0
         self.memory = self.processes = self.disk = self.files = self.written = 0
         self.memory_now = self.processes_now = 0
         self.work: int | None = None
         self._pidfd: int | None = None
         self._head, self._tail, self._held = bytearray(), deque(), 0
         self._status = b""
-        self._started = self._busy = 0.0
+        self._started = 0.0
+        self._neighbours: Neighbours | None = None
 
     # ---- up, along, down -----------------------------------------------------------------------------------------------
 
@@ -56,7 +59,7 @@ class Watch:
         except (OSError, ValueError, KeyError) as e:
             self.fault = f"the sandbox's folder or group cannot be reached: {e}"
             return
-        self._started, self._busy = time.monotonic(), busy()
+        self._started, self._neighbours = time.monotonic(), Neighbours()
         os.write(self.box.go, b"\n")
 
     def follow(self) -> None:
@@ -65,9 +68,6 @@ class Watch:
             self._drain(TICK)
             self._measure()
             self.stopped = self._limit()
-            if self.stopped == "time":
-                self.starved = max((starved(m.pid) for m in tree(self.box.pid)), default=0.0)
-                self.others = max(busy() - self._busy - self.cpu, 0.0)
             if self.tell:
                 self.tell(self)
             if not self.stopped and self._ended():
@@ -174,6 +174,8 @@ class Watch:
         used = os.statvfs(self.work)
         self.disk = max(self.disk, (used.f_blocks - used.f_bfree) * used.f_frsize if self.box.status is not None else 0)
         self.files = max(self.files, used.f_files - used.f_ffree if self.box.status is not None else 0)
+        self._neighbours.look(members, self.seconds, self.cpu, fresh=self.seconds > self.limits.wall)
+        self.lost = self._neighbours.lost
         self.memory = max(self.memory, self.memory_now)
         self.processes = max(self.processes, self.processes_now)
 
@@ -189,7 +191,8 @@ class Watch:
             return "disk"
         if self.cpu > limits.cpu:
             return "cpu"
-        return "time" if self.seconds > limits.wall else ""
+        late = self.seconds - self.lost > limits.wall or self.seconds > PATIENCE * limits.wall
+        return "time" if late else ""
 
 
 # ---- /proc -----------------------------------------------------------------------------------------------------------
@@ -228,29 +231,6 @@ def tree(pid: int) -> list[Member]:
         seen.update(m.pid for m in new)
         found += new
     return found
-
-
-def busy() -> float:
-    """Seconds of processor time that all there is on this machine has had."""
-    try:
-        with open("/proc/stat", "rb") as file:
-            user, nice, system, _, _, *interrupts = map(int, file.readline().split()[1:9])
-    except (OSError, ValueError):
-        return 0.0
-    return (user + nice + system + sum(interrupts)) / _HERTZ
-
-
-def starved(pid: int) -> float:
-    """Seconds for which the thread of a process that fared worst was ready to run and others had the processors.
-    The kernel counts a wait when it is over."""
-    waited = [0]
-    try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/schedstat", "rb") as file:
-                waited.append(int(file.read().split()[1]))
-    except (OSError, ValueError, IndexError):
-        pass  # it has just ended, or the kernel keeps no such account
-    return max(waited) / 1e9
 
 
 def kill_tree(pid: int, number: int) -> None:

@@ -82,7 +82,9 @@ def _told(result, asked) -> list[str]:
     lines.append(f"{result.verdict}: {result.detail}" if result.detail else result.verdict)
     lines.append(result.advice)
     if result.seconds is not None:
-        lines.append(f"time {result.seconds:.1f} of {limits.wall:g} s{_calibrated(result, limits)}, "
+        alone, lost = result.seconds - (result.lost or 0.0), result.lost or 0.0
+        taken = f", others took {lost:.1f} s more" if lost > 0.02 * result.seconds else ""
+        lines.append(f"time {alone:.1f} of {limits.wall:g} s{_calibrated(result, limits)}{taken}, "
                      f"processor {result.cpu:.1f} of {limits.cpu:g} s, "
                      f"memory {result.memory / 1e6:.0f} of {limits.memory_mb} MB, "
                      f"processes {result.processes} of {limits.processes}, "

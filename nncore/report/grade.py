@@ -71,18 +71,26 @@ def _own_tiles(r: dict, found: dict) -> list[dict]:
                       "note": f"\u00b1 {text.percent(r['standard_error'])} std. error; asked {text.percent(found['threshold'])}"})
         tiles.append({"name": "training accuracy", "value": text.percent(r["train_accuracy"]), "note": "", "class": ""})
     if number(r["seconds"]) is not None:
+        taken = f"{text.seconds(r['lost'])} of it taken by others" if _lost(r) > 0.02 * r["seconds"] else ""
+        worth = f"{text.seconds(r['calibrated'])} calibrated" if number(r["calibrated"]) is not None else ""
         tiles.append({"name": "time", "value": text.seconds(r["seconds"]), "class": "",
-                      "note": f"{text.seconds(r['calibrated'])} calibrated" if number(r["calibrated"]) is not None else ""})
+                      "note": "; ".join(filter(None, (taken, worth)))})
     if number(r["credit"]) is not None and r["days_late"] is not None:
         tiles.append({"name": "credit", "value": text.percent(r["credit"], 0), "class": "",
                       "note": f"{r['days_late']} days late" if r["days_late"] else "in time"})
     return tiles
 
 
+def _lost(r: dict) -> float:
+    """The seconds that others took: none in gradings of before that was measured."""
+    return r["lost"] if number(r.get("lost")) is not None else 0.0
+
+
 def _limits(r: dict, limits: dict) -> list[dict]:
     """How near each limit the run came."""
-    clock = "calibrated" if limits["clock"] == "calibrated" and number(r["calibrated"]) is not None else "seconds"
-    shown = (("time", r[clock], limits["seconds"], text.seconds), ("memory", r["memory"], limits["memory"], _megabytes),
+    calibrated = limits["clock"] == "calibrated" and number(r["calibrated"]) is not None
+    time = r["calibrated"] if calibrated else r["seconds"] - _lost(r) if number(r["seconds"]) is not None else None
+    shown = (("time", time, limits["seconds"], text.seconds), ("memory", r["memory"], limits["memory"], _megabytes),
              ("processes and threads", r["processes"], limits["processes"], text.decimal))
     return [{"name": name, "share": min(value / most, 1.0), "text": f"{form(value)} of {form(most)}", "over": value > most}
             for name, value, most, form in shown if number(value) is not None]

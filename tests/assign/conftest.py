@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nncore.assign import judge, watch
+from nncore.assign import judge, neighbours
 from nncore.errors import NNError
 from tests.assign import standins
 from tests.cli.conftest import command, environment, inside
@@ -19,8 +19,8 @@ __all__ = ["command", "environment", "inside"]
 def alone():
     """Verdicts do not depend on what else runs on this machine; yields the function that tells it."""
     with pytest.MonkeyPatch.context() as patch:
-        usual = watch.busy
-        patch.setattr(watch, "busy", lambda: 0.0)
+        usual = neighbours.busy
+        patch.setattr(neighbours, "busy", lambda: 0.0)
         yield usual
 
 

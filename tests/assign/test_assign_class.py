@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from nncore.assign import analysis, calibrate, grade, judge, late, leaderboard, sandbox, scratch, similar, spec, watch
+from nncore.assign import analysis, calibrate, grade, judge, late, leaderboard, neighbours, sandbox, scratch, similar, spec, watch
 from nncore.assign.verdict import Result
 from nncore.errors import DataError
 from tests.assign import standins
@@ -270,7 +270,7 @@ def test_who_was_disturbed_has_another_run(ground, tmp_path, monkeypatch):
 def test_who_found_no_processor_has_another_run(ground, alone, tmp_path, monkeypatch):
     """Others held the one processor it may use nearly all the time: it has used little, and is no sleeper. If it is so again,
     its time says nothing about it."""
-    monkeypatch.setattr(watch, "busy", alone)
+    monkeypatch.setattr(neighbours, "busy", alone)
     place = str(min(os.sched_getaffinity(0)))
     loop = "import os; os.sched_setaffinity(0, {" + place + "})\nwhile True: pass"
     others = [subprocess.Popen([sys.executable, "-c", loop]) for _ in range(4)]
@@ -282,8 +282,8 @@ def test_who_found_no_processor_has_another_run(ground, alone, tmp_path, monkeyp
         for other in others:
             other.kill()
             other.wait()
-    assert found.verdict == "GRADER_FAULT" and "the machine was too busy: in " in found.detail
-    assert [r["verdict"] for r in found.runs] == ["TIME_LIMIT", "GRADER_FAULT"] and found.cpu < 0.5 * found.seconds
+    assert found.verdict == "GRADER_FAULT" and "the machine was too busy: of " in found.detail
+    assert [r["verdict"] for r in found.runs] == ["TIME_LIMIT", "GRADER_FAULT"] and found.lost > 0.5 * found.seconds
     assert (sleeper.verdict, sleeper.runs) == ("TIME_LIMIT", [])
 
 
@@ -296,9 +296,40 @@ def test_who_starves_itself_has_not(ground, tmp_path):
     assert (found.verdict, found.runs) == ("TIME_LIMIT", [])
 
 
+@pytest.mark.parametrize(("span", "own", "waited", "others", "processors", "expected"), [
+    (1.0, 1.0, [0.0], 5.0, 2, 0.0),         # alone on its processor, whatever runs on the other
+    (1.0, 0.4, [0.6], 0.6, 2, 0.6),         # one thread, pushed aside: 0.4 s would have done
+    (1.0, 1.0, [0.5, 0.5], 1.0, 2, 0.5),    # two threads that had one processor: half as fast
+    (1.0, 2.0, [0.97] * 64, 0.0, 2, 0.0),   # 64 threads in each other's way, and nobody else's
+    (1.0, 1.0, [0.98] * 64, 0.1, 2, 0.05),  # the same beside somebody who had little
+    (1.0, 0.1, [0.1], 9.0, 8, 0.1),         # it slept most of the time: none of that is lost
+    (0.0, 0.0, [], 0.0, 2, 0.0)])
+def test_what_others_took(span, own, waited, others, processors, expected):
+    assert neighbours.lost(span, own, waited, others, processors) == pytest.approx(expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no processors to choose")
+def test_nobody_is_failed_for_a_neighbour(ground, alone, tmp_path, monkeypatch):
+    """It needs two seconds of a processor that somebody else is on too: some four pass, of which its own two count."""
+    monkeypatch.setattr(neighbours, "busy", alone)
+    monkeypatch.setattr(watch, "PATIENCE", 30.0)  # whatever else runs here
+    place = str(min(os.sched_getaffinity(0)))
+    loop = "import os; os.sched_setaffinity(0, {" + place + "})\nwhile True: pass"
+    work = 'import time\nwhile time.process_time() < 2.0: pass'
+    other = subprocess.Popen([sys.executable, "-c", loop])
+    try:
+        found = timed(ground, tmp_path, f"honest; exec taskset -c {place} python3 -c '{work}'", SlowClock(0.5), wall=3.0)
+    finally:
+        other.kill()
+        other.wait()
+    assert found.verdict == "BELOW_THRESHOLD", found
+    assert found.seconds > 3.3 and found.lost > 0.3 * found.seconds
+    assert found.calibrated == pytest.approx(0.5 * (found.seconds - found.lost)) and found.calibrated < 1.5
+
+
 def test_calibrated_seconds(ground, tmp_path):
     found = timed(ground, tmp_path, "honest; sleep 0.5", SlowClock(0.4, 0.6, 0.5))
-    assert found.calibrated == pytest.approx(0.5 * found.seconds)
+    assert found.calibrated == pytest.approx(0.5 * found.seconds) and found.lost == 0.0
 
 
 def test_a_limit_in_calibrated_seconds(ground, tmp_path):
