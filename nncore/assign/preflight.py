@@ -11,10 +11,13 @@ import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from nncore.assign import manifest
 from nncore.assign.spec import Assignment
 
 _SOURCES = {".c": "c", ".h": "c", ".cc": "c++", ".cpp": "c++", ".cxx": "c++", ".hpp": "c++", ".hh": "c++", ".java": "java",
             ".py": "python-cffi"}
+_OTHERS = {".rs": re.compile(r"^[ \t]*(?:pub[ \t]+)?(?:use|extern[ \t]+crate)[ \t]+(?:::)?(\w+)", re.M),
+           ".cs": re.compile(r"^[ \t]*(?:global[ \t]+)?using[ \t]+(?:static[ \t]+)?([\w.]+)", re.M)}
 _SCRIPTS = (".sh", ".mk", ".cmake", ".gradle")
 _FOREIGN = {".rs": "Rust", ".go": "Go", ".jl": "Julia", ".m": "Matlab", ".ipynb": "a notebook", ".cs": "C#", ".kt": "Kotlin"}
 _BUILT = ("build", "target", "out", "bin", "obj", "__pycache__", "node_modules", ".venv", "venv", ".idea", ".vs", "CMakeFiles")
@@ -54,7 +57,7 @@ class Finding:
 def look(project: str | os.PathLike, assignment: Assignment) -> list[Finding]:
     """All findings in an unpacked project, errors first. The project is a copy of ours: no links in it."""
     root = Path(project)
-    found, started = _command(root, assignment), _started(root, assignment)
+    found, started, installs = _command(root, assignment), _started(root, assignment), _installs(root, assignment)
     for folder, names, files in os.walk(root):
         names.sort()
         relative = Path(folder).relative_to(root)
@@ -65,6 +68,8 @@ def look(project: str | os.PathLike, assignment: Assignment) -> list[Finding]:
             more = _file(root, relative / name, assignment)
             if name.endswith(".py") and relative / name not in started:
                 more = [replace(f, level="warning", message=f"{f.message}; nothing starts this file") for f in more]
+            elif manifest.PYTHON.fullmatch(name) and not installs:
+                more = [replace(f, level="warning", message=f"{f.message}; nothing installs from this file") for f in more]
             found += more
     for name in assignment.outputs:
         if (root / name).exists():
@@ -120,6 +125,12 @@ def _started(root: Path, assignment: Assignment) -> set[Path]:
     return {p.relative_to(root) for p in seen if p.suffix == ".py"}
 
 
+def _installs(root: Path, assignment: Assignment) -> bool:
+    """Whether a script has pip install what requirements or pyproject.toml name."""
+    scripts = [p for p in root.rglob("*") if p.is_file() and (_is_script(p) or p.name == assignment.run.command)]
+    return any(re.search(rb"\bpip3?[ \t]+install\b", p.read_bytes()[:_MOST_TEXT]) for p in scripts)
+
+
 def _command(root: Path, assignment: Assignment) -> list[Finding]:
     name = assignment.run.command
     path = root / name
@@ -154,8 +165,8 @@ def _file(root: Path, relative: Path, assignment: Assignment) -> list[Finding]:
             return [Finding("warning", f"{what}; hand in sources, which are compiled here", name)]
     if suffix in _FOREIGN and _FOREIGN[suffix].lower() not in assignment.rules.languages:
         return [Finding("warning", f"{_FOREIGN[suffix]}; allowed are {', '.join(assignment.rules.languages)}", name)]
-    script = _is_script(relative)
-    if suffix not in _SOURCES and not script:
+    script, asks = _is_script(relative), manifest.finder(relative.name)
+    if suffix not in _SOURCES and suffix not in _OTHERS and not script and not asks:
         return []
     found = []
     if suffix in _SOURCES and not _allowed(_SOURCES[suffix], assignment.rules.languages):
@@ -166,7 +177,7 @@ def _file(root: Path, relative: Path, assignment: Assignment) -> list[Finding]:
     if b"\r\n" in head and script and name != assignment.run.command:
         found.append(Finding("warning", "lines end in CRLF; mended here: save it with Unix line ends", name, 1))
     text = head.decode("utf-8", "replace")
-    if suffix in _SOURCES and suffix != ".py":
+    if suffix in _OTHERS or suffix in _SOURCES and suffix != ".py":
         text = _COMMENT.sub(lambda m: re.sub(r"[^\n]", " ", m[0]), text)
     return found + _libraries(text, suffix, script, name, assignment) + _constants(text, name, assignment)
 
@@ -181,30 +192,34 @@ def _at(text: str, position: int) -> int:
 
 
 def _libraries(text: str, suffix: str, script: bool, name: str, assignment: Assignment) -> list[Finding]:
-    """Forbidden libraries by include, import or link."""
-    forbidden = assignment.rules.forbidden
-    named: list[tuple[int, str, str]] = []
+    """Forbidden libraries by include, import or link, or asked of a build tool."""
+    named: list[manifest.Named] = []
     if script:
-        named += [(m.start(1), m[1], "-l" + m[1]) for m in _LINK.finditer(text)]
+        named += [(m.start(1), (m[1],), "-l" + m[1]) for m in _LINK.finditer(text)]
+        named += manifest.in_script(text)
     elif suffix == ".py":
         for m in _PYTHON.finditer(text):
-            named += [(m.start(1), part.strip().split(".")[0], part.strip()) for part in m[1].split(",")]
-    elif suffix == ".java":
-        named += [(m.start(1), m[1], m[1]) for m in _JAVA.finditer(text)]
-    else:
+            named += [(m.start(1), (part.strip().split(".")[0],), part.strip()) for part in m[1].split(",")]
+    elif suffix in (".java", *_OTHERS):
+        named += [(m.start(1), (m[1],), m[1]) for m in _OTHERS.get(suffix, _JAVA).finditer(text)]
+    elif suffix in _SOURCES:
         for m in _INCLUDE.finditer(text):
             first = m[1].split("/")[0]
-            named.append((m.start(1), first.rsplit(".", 1)[0] if "." in first else first, m[1]))
-    found = []
-    for position, key, shown in named:
-        if _forbidden(key, forbidden):
-            found.append(Finding("error", f"{shown}: {_WORK}", name, _at(text, position)))
-    return found
+            named.append((m.start(1), (first.rsplit(".", 1)[0] if "." in first else first,), m[1]))
+    if asks := manifest.finder(name.rpartition("/")[2]):
+        named += asks(text)
+    found = {}
+    for position, keys, shown in named:
+        if any(_forbidden(key, assignment.rules.forbidden) for key in keys):
+            line = _at(text, position)
+            found.setdefault((line, shown), Finding("error", f"{shown}: {_WORK}", name, line))
+    return list(found.values())
 
 
 def _forbidden(key: str, forbidden: tuple[str, ...]) -> bool:
-    key = key.lower()
-    return any(key == name or key.startswith((name + ".", name + "_")) for name in map(str.lower, forbidden))
+    key = key.lower().replace("-", "_")
+    names = (name.lower().replace("-", "_") for name in forbidden)
+    return any(key == name or key.startswith((name + ".", name + "_")) for name in names)
 
 
 def linked(built: dict[str, list[str]], assignment: Assignment) -> list[Finding]:

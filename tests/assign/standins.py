@@ -36,7 +36,7 @@ files = 3000
 output_kb = 64
 [rules]
 seeds = [0, 1, 2, 3, 42]
-forbidden = ["numpy", "torch", "cblas"]
+forbidden = ["numpy", "torch", "cblas", "org.nd4j", "org.apache.commons.math3"]
 """
 
 # honest writes predictions of the right shape; centroid learns the mean image of each class.
