@@ -9,8 +9,8 @@ VERDICTS = {
     "BELOW_THRESHOLD": "The project runs as it should, but its accuracy on the test set is below the threshold. Train better or "
                        "longer.",
     "BUILD_FAILED": "The command failed while compiling. Unpack your zip in an empty folder and run it there.",
-    "RUN_FAILED": "The command ended with an error. Look at the last lines it printed; run it in an empty folder, with nothing "
-                  "but the standard compilers.",
+    "RUN_FAILED": "The command ended with an error, and without complete predictions, which would have counted. Look at the last "
+                  "lines it printed; run it in an empty folder, with nothing but the standard compilers.",
     "TIME_LIMIT": "The time limit was reached before the command ended. Train fewer epochs or a smaller network; use -O3 and "
                   "OpenMP.",
     "MEMORY_LIMIT": "All processes together took more memory than allowed. Keep inputs as bytes or floats, free what you do not "

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("sandbox")
 
 EVIL = "<img src=x onerror=alert(1)>"
 MIXED = {
-    "anna": ("PASS", "centroid"),
+    "anna": ("PASS", "centroid; exit 3"),
     "boris": ("BELOW_THRESHOLD", "honest"),
     "cyril": ("RUN_FAILED", f"echo '{EVIL}'; exit 7"),
     "dana": ("MISSING_OUTPUT", "true"),
@@ -85,6 +85,16 @@ def test_results_for_gradescope(graded):
         assert given["tests"][0]["name"] == r["verdict"] and given["tests"][0]["status"] in ("passed", "failed")
         assert r["advice"] in given["output"]
     assert len(list((out / "submissions").iterdir())) == len(found["results"])
+
+
+def test_a_bad_end_after_complete_predictions_is_said_everywhere(graded):
+    need("report", all(map(find_spec, ("altair", "vl_convert", "jinja2"))), "pip install 'nncore[report]'")
+    _, out, found = graded
+    warning = next(r for r in found["results"] if r["submission"] == "anna")["findings"][-1]
+    assert warning["level"] == "warning" and "exit code 3" in warning["message"]
+    for page in ("class.html", "submissions/anna/index.html", "submissions/anna/results.json"):
+        assert "its predictions are complete and counted" in (out / page).read_text(), page
+    assert "complete and counted" not in (out / "submissions/cyril/index.html").read_text()
 
 
 def test_folders_of_results_stay_inside():
