@@ -26,7 +26,7 @@ _COMPILER = re.compile(rb"^\S+:\d+:(\d+:)? (fatal )?error:|^make(\[\d+\])?: \*\*
                        rb"^error: (could not|file not found)|^CMake Error|^\[ERROR\] |(?<!: module): command not found$|"
                        rb"^\S+: line \d+: \S*(cc|\+\+|clang|make|javac|mvn): No such file or directory$", re.M)
 _COLOUR = re.compile(rb"\x1b\[[\d;?]*[A-Za-z]")  # Maven and others print it into pipes too
-_NETWORK = re.compile(rb"name resolution|[Uu]nknown host|[Cc]ould not resolve host|Network is unreachable")
+_NETWORK = re.compile(rb"name resolution|[Uu]nknown host|[Cc]ould not resolve host|Network is unreachable|in offline mode")
 NEAR = 0.1  # of the time limit: a run that ends so little after it is run again
 RERUNS = 2
 SLOWEST = 0.25  # calibrated seconds a second is worth: on a slower machine nobody waits longer

@@ -39,6 +39,9 @@ _LINKS = ("bin", "sbin", "lib", "lib32", "lib64")
 # Where `module add gcc` is known, it makes commands known that are known here: it does nothing. Its set-up is an empty file.
 _MODULES = (("/usr/bin/true", "/opt/bin/module"), ("/dev/null", "/etc/profile.d/modules.sh"))
 MAVEN = Path("/usr/local/share/nncore/maven")  # what Maven has fetched, since a box has no network
+# A copy, for Maven writes there too; without its notes on whence each file came, or what a mirror gave would not do for central.
+_MAVEN = ("mkdir /tmp/.m2 && cp -r /opt/maven /tmp/.m2/repository && find /tmp/.m2 -name _remote.repositories -delete; "
+          "echo '<settings><offline>true</offline></settings>' >/tmp/.m2/settings.xml; ")
 _SAY = "echo r >&{ready}; exec {ready}>&-; read -r _ <&{go}; exec {go}<&-; "
 
 
@@ -302,7 +305,7 @@ def _start_box(job: Job, stack: ExitStack) -> Running:
     options = _file_with(stack, b"".join(os.fsencode(o) + b"\0" for o in box_options(job, their_status, filter_fd)))
     script = _SAY.format(ready=their_ready, go=their_go) + f"exec {their_status}>&-; "
     if _fetched(job):
-        script += "mkdir /tmp/.m2 && cp -r /opt/maven /tmp/.m2/repository; "  # a copy, for Maven writes there too
+        script += _MAVEN
     script += f"cp -r /submission/. /work/ && exec ./{job.command}"
     line = [_program("bwrap", "apt install bubblewrap, dnf install bubblewrap"), "--args", str(options),
             *box_command(job, script)]

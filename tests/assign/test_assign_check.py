@@ -321,7 +321,9 @@ def test_maven_finds_what_was_fetched(ground, tmp_path, monkeypatch):
     monkeypatch.setattr(sandbox, "MAVEN", tmp_path / "maven")
     (tmp_path / "maven/org").mkdir(parents=True)
     (tmp_path / "maven/org/clean.jar").write_text("jar")
-    script = "set -e; cd ~/.m2/repository; grep jar org/clean.jar; mkdir mine; test ! -w /opt/maven; cd /work; honest"
+    (tmp_path / "maven/org/_remote.repositories").write_text("clean.jar>our-mirror=")  # else it would count as a mirror's alone
+    script = ("set -e; cd ~/.m2/repository; grep jar org/clean.jar; test ! -e org/_remote.repositories; mkdir mine; "
+              "test ! -w /opt/maven; grep -q '<offline>true' ~/.m2/settings.xml; cd /work; honest")
     for name in ("one", "two"):
         assert judge.judge(standins.project(tmp_path / name, script, {"pom.xml": ""}), ground).verdict == "BELOW_THRESHOLD"
     other = judge.judge(standins.project(tmp_path / "other", "test ! -e ~/.m2 && test ! -e /opt/maven && honest"), ground)
