@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 PAUSE = 0.25  # seconds between looks: each reads a file a thread
+_LONGEST = 0.5  # seconds of one wait that are counted later: the kernel counts a wait when it is over, maybe some looks after
 _HERTZ = os.sysconf("SC_CLK_TCK")
 
 
@@ -31,11 +32,13 @@ class Neighbours:
         if span < PAUSE and not (fresh and span > 0):
             return
         waits = {thread: waited for m in members for thread, waited in _waits(m.pid)}
-        waited = [max(w - self._waits.get(thread, 0.0), 0.0) for thread, w in waits.items()]
+        waited = {thread: max(w - self._waits.get(thread, 0.0), 0.0) for thread, w in waits.items()}
         now = busy()
         own = max(cpu - self._cpu, 0.0)
-        self.lost += lost(span, own, waited, max(now - self._busy - own, 0.0), self._processors)
-        self._seconds, self._cpu, self._busy, self._waits = seconds, cpu, now, waits
+        taken = lost(span, own, list(waited.values()), max(now - self._busy - own, 0.0), self._processors)
+        self.lost += taken
+        self._waits = {t: w - min(max(waited[t] - taken, 0.0), _LONGEST) for t, w in waits.items()}
+        self._seconds, self._cpu, self._busy = seconds, cpu, now
 
 
 def lost(span: float, own: float, waited: list[float], others: float, processors: int) -> float:
@@ -58,8 +61,7 @@ def busy() -> float:
 
 
 def _waits(pid: int) -> list[tuple[int, float]]:
-    """For each thread of a process, the seconds for which it was ready to run and had no processor. The kernel counts a wait
-    when it is over."""
+    """For each thread of a process, the seconds for which it was ready to run and had no processor."""
     found = []
     try:
         for task in os.listdir(f"/proc/{pid}/task"):

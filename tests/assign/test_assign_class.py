@@ -11,6 +11,7 @@ import tempfile
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -306,6 +307,18 @@ def test_who_starves_itself_has_not(ground, tmp_path):
     (0.0, 0.0, [], 0.0, 2, 0.0)])
 def test_what_others_took(span, own, waited, others, processors, expected):
     assert neighbours.lost(span, own, waited, others, processors) == pytest.approx(expected)
+
+
+def test_a_wait_that_ends_looks_later_is_counted_then(monkeypatch):
+    """The kernel tells of it when it is over: by then it is longer than the span between two looks."""
+    told = iter([0.0, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5])
+    waits = iter([0.0, 0.0, 0.7, 0.95, 0.95, 0.95])
+    monkeypatch.setattr(neighbours, "busy", lambda: next(told))
+    monkeypatch.setattr(neighbours, "_waits", lambda pid: [(1, next(waits))])
+    found = neighbours.Neighbours()
+    for i in range(6):
+        found.look([SimpleNamespace(pid=1)], 0.25 * (i + 1), 0.0125 * (i + 1))
+    assert found.lost == pytest.approx(0.95)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no processors to choose")
