@@ -43,7 +43,10 @@ def start(students: Path, out: Path, assignment: Path, jobs: int = 2) -> subproc
 def finished(students: Path, out: Path, assignment: Path) -> tuple[list[dict], float]:
     """(what a grading holds in the end, seconds it took)."""
     begun = time.monotonic()
-    code = start(students, out, assignment).wait()
+    for _ in range(5):
+        code = start(students, out, assignment).wait()
+        if code != 5:  # on a machine with too much to do some are not graded, and are so by the next call
+            break
     assert code == 0, f"exit code {code}"
     found = json.loads((out / "grade.json").read_text())
     return [{k: r[k] for k in SAME} for r in found["results"]], time.monotonic() - begun
