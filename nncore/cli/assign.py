@@ -143,7 +143,7 @@ class _View:
         grid.add_row("stage", stage)
         if watch:
             limits = self.limits
-            rows = (("time", watch.seconds, limits.wall, "s"), ("processor", watch.cpu, limits.cpu, "s"),
+            rows = (("time", watch.seconds - watch.lost, limits.wall, "s"), ("processor", watch.cpu, limits.cpu, "s"),
                     ("memory", watch.memory_now / 1e6, limits.memory_mb, "MB"),
                     ("processes", watch.processes_now, limits.processes, ""), ("disk", watch.disk / 2**20, limits.disk_mb, "MB"),
                     ("printed", watch.written / 1024, limits.output_kb, "kB"))

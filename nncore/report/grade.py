@@ -92,7 +92,7 @@ def _limits(r: dict, limits: dict) -> list[dict]:
     time = r["calibrated"] if calibrated else r["seconds"] - _lost(r) if number(r["seconds"]) is not None else None
     shown = (("time", time, limits["seconds"], text.seconds), ("memory", r["memory"], limits["memory"], _megabytes),
              ("processes and threads", r["processes"], limits["processes"], text.decimal))
-    return [{"name": name, "share": min(value / most, 1.0), "text": f"{form(value)} of {form(most)}", "over": value > most}
+    return [{"name": name, "share": value / most, "text": f"{form(value)} of {form(most)}", "over": value > most}
             for name, value, most, form in shown if number(value) is not None]
 
 
@@ -165,7 +165,7 @@ def _verdicts(found: dict) -> list[dict]:
 
 def _row(r: dict, limits: dict) -> dict:
     """A line of the table, figures beside how near their limits they came."""
-    used = [r[k] / limits[k] for k in ("seconds", "memory", "processes") if number(r[k]) is not None]
+    used = [shown["share"] for shown in _limits(r, limits)]
     where = [f"{harmless(f['level'])}: {harmless(f['file'])}{':' + str(f['line']) if f['line'] else ''}: "
              f"{harmless(f['message'], 200)}" for f in r["findings"]]
     return {
@@ -194,7 +194,7 @@ def _change(c: dict) -> dict:
 
 def _scatter(found: dict) -> Figure | None:
     """Accuracy against time, the threshold a line; nothing for fewer than two points."""
-    points = [{"seconds": digits(r["seconds"]), "accuracy": digits(r["accuracy"]), "passed": r["verdict"] == "PASS",
+    points = [{"seconds": digits(r["seconds"] - _lost(r)), "accuracy": digits(r["accuracy"]), "passed": r["verdict"] == "PASS",
                "name": harmless(r["submission"], _LONGEST)} for r in found["results"]
               if number(r["accuracy"]) is not None and number(r["seconds"]) is not None]
     if len(points) < 2:
