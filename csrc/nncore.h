@@ -328,15 +328,24 @@ typedef struct nn_watched {
     int32_t first, looks;
     int32_t given, sized;
     int32_t is_sum, is_fused; /* a sum of terms; one with an activation behind it */
+    int32_t is_first;         /* no sum, and reads what the step begins with alone: `local` would do what `whole` does */
 } nn_watched;
+
+/* A value as (outer, n, inner), of whose n a shadow's `local` and `terms` have `kept`, n / kept apart, one behind the other.
+ * Which ones changes from step to step. kept 0: all of the value. */
+typedef struct nn_sample {
+    int64_t outer, n, inner, kept;
+} nn_sample;
 
 /* A step again in double, instruction by instruction: `whole` from what the step began with, `local` from the operands that
  * each instruction had in float; for a sum also the sum of its terms' sizes in float, in `terms`. Tapes of as many
- * instructions and buffers as the one watched: `twin` in double; of its sums without their activations, and of these alone, in
- * place; and in float the instructions that sum sizes. Memory of the twin's nbytes, and of the watched tape's. */
+ * instructions and buffers as the one watched: `twin` in double; as `local` runs them, sums without their activations, on no
+ * more than is sampled; these activations alone, in place; and in float the instructions that sum sizes. Memory of the twin's
+ * nbytes, and of the watched tape's. */
 typedef struct nn_shadow {
-    const nn_tape *twin, *sums, *activations, *sizes;
+    const nn_tape *twin, *local_twin, *activations, *sizes;
     void *whole[3], *local[3], *terms[3];
+    const nn_sample *samples; /* NN_MAX_ARGS of each instruction, one for each of its arguments; NULL: all of every value */
 } nn_shadow;
 
 /* What a run of one step is to see and what it saw; the caller owns all memory. Flags are not of it: nn_run.events. */

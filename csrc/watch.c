@@ -3,9 +3,10 @@
  * All ranks do it, as they do the step. A value is cut into parts by its size alone, each part is one rank's, and rank 0 joins
  * them in their order: figures do not depend on how many threads there are. Nothing that is watched is written to.
  *
- * What a level costs, in operations of the step: level 2 runs every instruction twice in double, at half the speed or less, and
- * every sum once more in float for the sizes of its terms: 1 + 2 + 2 + 1 where sums are all there is, and beside it memory:
- * operands are widened, and each value is read three times. docs/numerics.md has what was measured. */
+ * What a level costs, in operations of the step: level 2 runs every instruction once in double from the step's beginning, at half
+ * the speed or less, and looks at all of every value: 1 + 2. What an instruction made by itself takes another run in double, of
+ * operands that are widened, and a sum's terms one more in float, 2 + 1: of large instructions on a sample of one row in sixteen,
+ * others each time. docs/numerics.md has what was measured. */
 #include <string.h>
 
 #include "internal.h"
@@ -45,24 +46,92 @@ void nn_watch_begin(nn_watching *w, const nn_kernels *kernels, const nn_tape *ta
         watch->changes[k].seen = (nn_update){0};
 }
 
+/* ---- samples --------------------------------------------------------------------------------------------------- */
+
+/* How an argument of an instruction is sampled; NULL where all of it is looked at. */
+static const nn_sample *sample_of(const nn_watching *w, int64_t index, int32_t arg)
+{
+    const nn_sample *all = w->run->watch->shadow->samples, *s = all ? &all[index * NN_MAX_ARGS + arg] : NULL;
+    return s && s->kept ? s : NULL;
+}
+
+/* The same of a value that an instruction wrote. */
+static const nn_sample *sample_of_value(const nn_watching *w, const nn_look *l)
+{
+    const nn_instr *in = &w->tape->instrs[l->instr];
+    for (int32_t a = 0; a < in->n_args; a++)
+        if (in->arg[a] == l->buffer)
+            return sample_of(w, l->instr, a);
+    return NULL;
+}
+
+/* The first of n that is kept: Weyl's sequence of steps, so that whichever steps are watched all of them have their turn. */
+static int64_t sample_first(const nn_watching *w, const nn_sample *s)
+{
+    const uint64_t turn = (uint64_t)w->run->step * 0x9E3779B97F4A7C15u >> 32;
+    return (int64_t)(turn * (uint64_t)(s->n - s->n / s->kept * (s->kept - 1)) >> 32);
+}
+
+static int64_t sample_count(const nn_sample *s, int64_t count) { return s ? s->outer * s->kept * s->inner : count; }
+
+/* Where in the value element `at` of the sample stands. */
+static int64_t sample_place(const nn_watching *w, const nn_sample *s, int64_t at)
+{
+    if (!s)
+        return at;
+    const int64_t row = at / s->inner, from = sample_first(w, s) + row % s->kept * (s->n / s->kept);
+    return (row / s->kept * s->n + from) * s->inner + at % s->inner;
+}
+
+/* Elements [begin, end) of the sample, of so many bytes each, out of all. */
+static void take(const nn_watching *w, const nn_sample *s, char *to, const char *from, int64_t size, int64_t begin, int64_t end)
+{
+    const int64_t line = s->inner * size, apart = s->n / s->kept * line;
+    const int64_t row = begin / s->inner;
+    int64_t left = (end - begin) * size, in = begin % s->inner * size, k = row % s->kept;
+    from += (row / s->kept * s->n + sample_first(w, s)) * line;
+    for (; left > 0; k = 0, from += s->n * line) {
+        if (s->inner == 1 && size == sizeof(float))
+            for (; k < s->kept && left > 0; k++, to += line, left -= line)
+                memcpy(to, from + k * apart, sizeof(float));
+        for (; k < s->kept && left > 0; k++, in = 0) {
+            const int64_t n = line - in < left ? line - in : left;
+            memcpy(to, from + k * apart + in, (size_t)n);
+            to += n;
+            left -= n;
+        }
+    }
+}
+
 /* ---- before an instruction ------------------------------------------------------------------------------------- */
 
-/* The values of a buffer for a shadow: in double, as sizes in float, or if they are no reals as they are. */
-static void give(const nn_watching *w, const nn_team *team, int32_t buffer, const nn_run *to, const nn_tape *tape)
+/* The values of a buffer for a shadow, all or a sample: in double, as sizes in float, or if they are no reals as they are. */
+static void give(const nn_watching *w, const nn_team *team, int32_t buffer, const nn_sample *s, const nn_run *to,
+                 const nn_tape *tape)
 {
-    const nn_buffer *b = &w->tape->buffers[buffer], *target = &tape->buffers[buffer];
+    const nn_buffer *b = &w->tape->buffers[buffer];
     const nn_look_set *look = &w->kernels->f32->look;
+    char *target = place(to, &tape->buffers[buffer]), *from = place(w->run, b);
+    const int64_t size = nn_dtype_nbytes(w->tape, b->dtype);
     int64_t begin, end;
-    nn_team_split(team, b->count, NN_GRAIN, &begin, &end);
-    const int64_t size = nn_dtype_nbytes(tape, b->dtype);
-    const char *from = place(w->run, b);
-    char *at = (char *)place(to, target) + begin * size;
-    if (b->dtype != NN_REAL)
-        memcpy(at, from + begin * size, (size_t)((end - begin) * size));
-    else if (tape->real == NN_F64)
-        look->widen((double *)(void *)at, (const float *)(const void *)from + begin, end - begin);
-    else
-        look->sizes((float *)(void *)at, (const float *)(const void *)from + begin, end - begin);
+    nn_team_split(team, sample_count(s, b->count), NN_GRAIN, &begin, &end);
+    for (int64_t at = begin, n; at < end; at += n) {
+        float taken[CHUNK];
+        const void *x = from + at * size;
+        n = !s || b->dtype != NN_REAL || end - at < CHUNK ? end - at : CHUNK;
+        if (s && b->dtype == NN_REAL) {
+            take(w, s, (char *)taken, from, size, at, at + n);
+            x = taken;
+        }
+        if (b->dtype != NN_REAL && s)
+            take(w, s, target + at * size, from, size, at, at + n);
+        else if (b->dtype != NN_REAL)
+            memcpy(target + at * size, x, (size_t)(n * size));
+        else if (tape->real == NN_F64)
+            look->widen((double *)(void *)target + at, x, n);
+        else
+            look->sizes((float *)(void *)target + at, x, n);
+    }
 }
 
 /* What the step begins with. */
@@ -70,7 +139,7 @@ static void give_all(const nn_watching *w, const nn_team *team)
 {
     for (int32_t i = 0; i < w->tape->n_buffers; i++)
         if (w->tape->buffers[i].region == NN_PARAM || w->tape->buffers[i].region == NN_STATE)
-            give(w, team, i, &w->whole, w->run->watch->shadow->twin);
+            give(w, team, i, NULL, &w->whole, w->run->watch->shadow->twin);
 }
 
 /* What an instruction reads. */
@@ -81,9 +150,9 @@ static void give_operands(const nn_watching *w, const nn_team *team, int64_t ind
     const nn_shadow *s = w->run->watch->shadow;
     for (int32_t a = 0; a < in->n_args; a++) {
         if (d->given >> a & 1)
-            give(w, team, in->arg[a], &w->local, s->twin);
+            give(w, team, in->arg[a], sample_of(w, index, a), &w->local, s->twin);
         if (d->sized >> a & 1)
-            give(w, team, in->arg[a], &w->terms, s->sizes);
+            give(w, team, in->arg[a], sample_of(w, index, a), &w->terms, s->sizes);
     }
 }
 
@@ -119,6 +188,14 @@ static void join_errors(nn_errors *e, const nn_errors *p, int64_t begin)
         e->worst = p->worst;
         e->index = begin + p->index;
     }
+}
+
+/* The same of a sample that begins there: `index` is the place in all of the value. */
+static void join_sampled(const nn_watching *w, const nn_look *l, nn_errors *e, const nn_errors *p, int64_t begin)
+{
+    nn_errors found = *p;
+    found.index = p->index < 0 ? -1 : sample_place(w, sample_of_value(w, l), begin + p->index);
+    join_errors(e, &found, 0);
 }
 
 static void join_statistics(nn_statistics *s, const nn_statistics *p)
@@ -180,8 +257,30 @@ static void see_terms(const nn_watching *w, void *what, part *p, int64_t begin, 
 
 static void join_terms(const nn_watching *w, void *what, part *p, int64_t begin, int64_t end)
 {
-    (void)w, (void)end;
-    join_errors(&((nn_look *)what)->cancelled, &p->cancelled, begin);
+    (void)end;
+    join_sampled(w, what, &((nn_look *)what)->cancelled, &p->cancelled, begin);
+}
+
+/* What the instruction made by itself, where that is looked at on a sample. */
+static void see_made(const nn_watching *w, void *what, part *p, int64_t begin, int64_t end)
+{
+    const nn_look *l = what;
+    const double *truth = place(&w->local, &w->run->watch->shadow->twin->buffers[l->buffer]);
+    p->made = (nn_errors){.index = -1};
+    for (int64_t at = begin; at < end; at += CHUNK) {
+        const int64_t n = end - at < CHUNK ? end - at : CHUNK;
+        float y[CHUNK];
+        nn_errors made;
+        take(w, sample_of_value(w, l), (char *)y, place(w->run, &w->tape->buffers[l->buffer]), sizeof *y, at, at + n);
+        w->kernels->f32->look.twin(&made, y, truth + at, n);
+        join_errors(&p->made, &made, at - begin);
+    }
+}
+
+static void join_made(const nn_watching *w, void *what, part *p, int64_t begin, int64_t end)
+{
+    (void)end;
+    join_sampled(w, what, &((nn_look *)what)->made, &p->made, begin);
 }
 
 static void see_value(const nn_watching *w, void *what, part *p, int64_t begin, int64_t end)
@@ -192,19 +291,18 @@ static void see_value(const nn_watching *w, void *what, part *p, int64_t begin, 
     const float *y = place(w->run, &w->tape->buffers[l->buffer]);
     *p = (part){.made.index = -1, .error.index = -1};
     for (int64_t at = begin; at < end; at += CHUNK) {
-        const int64_t n = end - at < CHUNK ? end - at : CHUNK;
         nn_statistics seen;
-        look->describe(&seen, y + at, n, l->low, l->high);
+        look->describe(&seen, y + at, end - at < CHUNK ? end - at : CHUNK, l->low, l->high);
         join_statistics(&p->seen, &seen);
-        if (!s)
-            continue;
-        const nn_buffer *b = &s->twin->buffers[l->buffer];
-        nn_errors made, error;
-        look->twin(&made, y + at, (const double *)place(&w->local, b) + at, n);
-        look->twin(&error, y + at, (const double *)place(&w->whole, b) + at, n);
-        join_errors(&p->made, &made, at - begin);
-        join_errors(&p->error, &error, at - begin);
     }
+    if (!s)
+        return;
+    const nn_buffer *b = &s->twin->buffers[l->buffer];
+    look->twin(&p->error, y + begin, (const double *)place(&w->whole, b) + begin, end - begin);
+    if (w->run->watch->instrs[l->instr].is_first)
+        p->made = p->error;
+    else if (!sample_of_value(w, l)) /* else see_made */
+        look->twin(&p->made, y + begin, (const double *)place(&w->local, b) + begin, end - begin);
 }
 
 static void join_value(const nn_watching *w, void *what, part *p, int64_t begin, int64_t end)
@@ -214,8 +312,9 @@ static void join_value(const nn_watching *w, void *what, part *p, int64_t begin,
     join_statistics(&l->seen, &p->seen);
     if (!w->run->watch->shadow)
         return;
-    join_errors(&l->made, &p->made, begin);
     join_errors(&l->error, &p->error, begin);
+    if (!sample_of_value(w, l))
+        join_errors(&l->made, &p->made, begin);
 }
 
 static void see_change(const nn_watching *w, void *what, part *p, int64_t begin, int64_t end)
@@ -247,14 +346,20 @@ static void shade(nn_watching *w, const nn_team *team, int64_t index)
     const nn_watch *watch = w->run->watch;
     const nn_shadow *s = watch->shadow;
     const nn_watched *d = &watch->instrs[index];
-    again(w, team, d->is_sum ? s->sums : s->twin, &w->local, index);
+    if (!d->is_first)
+        again(w, team, s->local_twin, &w->local, index);
     if (d->is_sum) {
         nn_look *l = &watch->looks[d->first];
         again(w, team, s->sizes, &w->terms, index);
-        in_parts(w, team, w->tape->buffers[l->buffer].count, l, see_terms, join_terms);
+        in_parts(w, team, sample_count(sample_of_value(w, l), w->tape->buffers[l->buffer].count), l, see_terms, join_terms);
     }
     if (d->is_fused)
         again(w, team, s->activations, &w->local, index);
+    for (nn_look *l = watch->looks + d->first; l < watch->looks + d->first + d->looks; l++) {
+        const nn_sample *sample = sample_of_value(w, l);
+        if (sample)
+            in_parts(w, team, sample_count(sample, 0), l, see_made, join_made);
+    }
     again(w, team, s->twin, &w->whole, index);
 }
 

@@ -71,7 +71,8 @@ class Statistics:
         self._instructions = ffi.new("nn_watched[]", len(indices))
         for n in indices:
             mine = [k for k, (index, _) in enumerate(values) if index == n]
-            self._instructions[n] = (mine[0] if mine else 0, len(mine), *(shadow.steps[n] if shadow else (0, 0, False, False)))
+            steps = shadow.steps[n] if shadow else (0, 0, False, False, False)
+            self._instructions[n] = (mine[0] if mine else 0, len(mine), *steps)
         self._watch_updates()
         self._watch = ffi.new("nn_watch *", (self._instructions, self.looks, len(self._updates), self.changes,
                                              shadow.cdata if shadow else ffi.NULL))

@@ -280,7 +280,7 @@ static void watching(const nn_kernels *kernels, int32_t threads)
     memcpy(wide, s.buffers, sizeof wide);
     wide[Y].offset = 2 * REGION;
     const nn_tape twin = {NN_F64, 4, BUFFERS, INSTRS, wide, s.instrs, {2 * REGION, 128, 4 * REGION}};
-    nn_shadow shadow = {.twin = &twin, .sums = &twin, .activations = &twin, .sizes = &s.tape};
+    nn_shadow shadow = {.twin = &twin, .local_twin = &twin, .activations = &twin, .sizes = &s.tape};
     for (int r = 0; r < 3; r++) {
         const size_t nbytes = (size_t)twin.nbytes[r];
         shadow.whole[r] = aligned_alloc(64, nbytes);
@@ -289,8 +289,8 @@ static void watching(const nn_kernels *kernels, int32_t threads)
     }
     nn_look looks[] = {{.instr = 0, .buffer = Y, .low = -10, .high = 10, .columns = N}, {.instr = 2, .buffer = X},
                        {.instr = 3, .buffer = W}};
-    const nn_watched watched[INSTRS] = {{0, 1, 2, 0, 0, 0}, {1, 0, 1, 0, 0, 0}, {1, 1, 0, 6, 1, 0}, {2, 1, 2, 0, 0, 0},
-                                        {3, 0, 1, 0, 0, 0}};
+    const nn_watched watched[INSTRS] = {{0, 1, 2, 0, 0, 0, 0}, {1, 0, 1, 0, 0, 0, 0}, {1, 1, 0, 6, 1, 0, 0}, {2, 1, 2, 0, 0, 0, 0},
+                                        {3, 0, 1, 0, 0, 0, 0}};
     float before[N], slope[N];
     nn_change change = {.instr = 3, .behind = 3, .weights = W, .gradient = Y, .before = before, .slope = slope};
     const nn_watch watch = {watched, looks, 1, &change, &shadow};

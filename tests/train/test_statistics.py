@@ -9,6 +9,7 @@ import pytest
 import nncore as nn
 from nncore._ffi import ffi, lib
 from nncore.graph.tape import Memory
+from nncore.train import sampling
 from nncore.train.statistics import summary
 from nncore.train.steps import externals
 from tests.harness import have
@@ -187,3 +188,59 @@ def test_the_error_is_the_distance_from_the_whole_step_in_float64(data):
     got, truth = t.model.memory.output(t.tape, "loss").tolist(), memory.output(twin, "loss").tolist()
     assert row["error"]["worst"] == ulps(got, truth) > 0
     assert row["made"]["worst"] < row["error"]["worst"] + 1 and row["cancelled"]["worst"] == 0  # losses are positive
+
+
+# ---- samples ---------------------------------------------------------------------------------------------------------
+
+MIXED = [nn.Conv2D(6, 3), nn.ReLU(), nn.MaxPool2D(2), nn.Conv2D(9, 3), nn.Tanh(), nn.Flatten(), nn.Dense(20), nn.ReLU(),
+         nn.Dense(10)]
+
+
+def shadows(data, monkeypatch, share, executor=None):
+    """Level 2 of three steps, of every instruction that can be sampled one row in `share`; None: all of it."""
+    monkeypatch.setattr(sampling, "FLOP", 0 if share else 1 << 60)
+    monkeypatch.setattr(sampling, "ELEMENTS", 0 if share else 1 << 60)
+    monkeypatch.setattr(sampling, "SHARE", share or 1)
+    t = trainer(data, "2,every=1", [type(x)(**x.config()) for x in MIXED], steps=3, shards=2, executor=executor)
+    t.run()
+    return t.model.weights_sha256, [r["shadow"] for r in t.observer.ring], [r["tensors"] for r in t.observer.ring]
+
+
+def test_a_sample_of_everything_is_everything(data, monkeypatch):
+    assert shadows(data, monkeypatch, 1) == shadows(data, monkeypatch, None)
+
+
+def test_a_sample_is_a_part_of_everything(data, monkeypatch):
+    """What it says was made there and cancelled holds of some elements; errors, figures and bits do not know of it."""
+    some, every = shadows(data, monkeypatch, 4), shadows(data, monkeypatch, None)
+    assert some[0] == every[0] and some[2] == every[2]
+    fewer = set()
+    for few, all_ in zip([r for step in some[1] for r in step], [r for step in every[1] for r in step], strict=True):
+        assert few["error"] == all_["error"] and all_["sample"] == all_["size"] == few["size"]
+        if few["sample"] == few["size"]:
+            assert few == all_
+            continue
+        fewer.add(few["op"])
+        assert few["sample"] <= few["size"] / 2
+        for key in ("made", "cancelled"):
+            if key in few:
+                assert few[key]["worst"] <= all_[key]["worst"] and (few[key]["worst"] > 0) == (few[key]["element"] is not None)
+        assert few["made"]["mean"] * few["sample"] <= all_["made"]["mean"] * all_["size"] * (1 + 1e-12)  # sums of no negative
+    assert fewer >= {"dense_fwd", "dense_bwd_data", "dense_bwd_weight", "conv_fwd", "conv_bwd_data", "conv_bwd_weight",
+                     "max_pool_bwd", "adam"}
+
+
+def test_samples_take_turns(data, monkeypatch):
+    """No row is always left out: over the steps the worst elements lie in rows of every remainder."""
+    monkeypatch.setattr(sampling, "FLOP", 0)
+    t = nn.Sequential([nn.Dense(16), nn.ReLU(), nn.Dense(10)], seed=0).trainer(data, epochs=8, batch=64, watch="2,every=1")
+    t.run()
+    rows = [r for step in t.observer.ring for r in step["shadow"] if r["op"] == "dense_fwd" and r["size"] == 64 * 16]
+    assert rows and all(r["sample"] == r["size"] / 16 for r in rows)
+    assert len({r["made"]["element"][0] % 16 for r in rows}) > 8
+
+
+def test_samples_are_the_same_on_every_level_and_thread_count(data, monkeypatch):
+    found = [shadows(data, monkeypatch, 3, nn.Executor(level, threads))
+             for level, threads in (*((level, 1) for level in LEVELS), (LEVELS[-1], 3))]
+    assert all(f == found[0] for f in found)
