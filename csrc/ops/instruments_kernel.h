@@ -27,6 +27,13 @@ enum { LOOK = 8, LOOK_BLOCK = 512, LOOK_INFINITE = 0x7f800000, LOOK_FLOAT_BITS =
     }
 #define LOOK_LOAD(v, p) memcpy(&(v), (p), sizeof(v))
 
+/* Eight floats as doubles: gcc cuts them in halves and joins these again where one instruction does it. */
+#if defined(NN_ISA_AVX512)
+#define LOOK_WIDE(v) ((look_d8)_mm512_cvtps_pd((__m256)(v)))
+#else
+#define LOOK_WIDE(v) __builtin_convertvector(v, look_d8)
+#endif
+
 /* The lanes of a sum as a tree. */
 #define LOOK_TOTAL(v) ((((v)[0] + (v)[4]) + ((v)[2] + (v)[6])) + (((v)[1] + (v)[5]) + ((v)[3] + (v)[7])))
 
@@ -74,7 +81,7 @@ static void look_any(look_seen *s, const float *x, int64_t n, double low, double
         LOOK_LOAD(v, x + i);
         const look_i8 u = (look_i8)v & 0x7fffffff, finite = u < LOOK_INFINITE, size = u & finite;
         const look_i8 fits = (u != 0) & finite & (u < s->smallest), more = size > s->largest;
-        const look_d8 all = __builtin_convertvector(v, look_d8), f = __builtin_convertvector((look_f8)size, look_d8);
+        const look_d8 all = LOOK_WIDE(v), f = LOOK_WIDE((look_f8)size);
         s->zeros -= u == 0;
         s->nans -= u > LOOK_INFINITE;
         s->beyond -= (all <= low) | (all >= high);
@@ -94,7 +101,7 @@ static int look_finite(look_seen *s, const float *x, int64_t n)
         LOOK_LOAD(v, x + i);
         const look_i8 u = (look_i8)v & 0x7fffffff, more = u > most;
         const look_w8 below = (look_w8)(u - 1), fits = (look_w8)(below < (look_w8)least); /* 0 wraps to the largest */
-        const look_d8 f = __builtin_convertvector(v, look_d8);
+        const look_d8 f = LOOK_WIDE(v);
         zeros -= u == 0;
         least = (look_i8)((fits & below) | (~fits & (look_w8)least));
         most = (more & u) | (~more & most);
@@ -160,7 +167,7 @@ static void look_update(nn_update *u, const float *before, const float *after, c
             LOOK_LOAD(b, old + i);
             LOOK_LOAD(a, new + i);
             LOOK_LOAD(slope, gradient + i);
-            const look_d8 w = __builtin_convertvector(b, look_d8), step = __builtin_convertvector(a, look_d8) - w;
+            const look_d8 w = LOOK_WIDE(b), step = LOOK_WIDE(a) - w;
             asked -= slope != 0;
             lost -= (slope != 0) & (a == b);
             moved += step * step;
@@ -188,42 +195,100 @@ static void look_worst(nn_errors *e, const look_d8 *most, const double *figure, 
         }
 }
 
+/* Exponents of the least and the largest float; 1 / ulp of float at a double whose exponent is x is the double 2^-(x - 23),
+ * whose bits are LOOK_INVERSE - x, modulo 2^64. */
+#define LOOK_LEAST ((int64_t)(1023 - 126) << 52)
+#define LOOK_MOST ((int64_t)(1023 + 127) << 52)
+#define LOOK_INVERSE ((uint64_t)(2 * 1023 + 23) << 52)
+
+/* |got - want| in ulps of float at `want`: not to be used where either is no finite number. */
+V_INLINE void look_ulps(look_d8 *ulps, const look_d8 *got, const look_d8 *want)
+{
+    const look_l8 none = {0};
+    look_l8 x = LOOK_EXPONENT(*want);
+    x = LOOK_BLEND(look_l8, x < LOOK_LEAST, none + LOOK_LEAST, x);
+    x = LOOK_BLEND(look_l8, x > LOOK_MOST, none + LOOK_MOST, x);
+    *ulps = (look_d8)((look_l8)(*got - *want) & INT64_MAX) * (look_d8)(LOOK_INVERSE - (look_u8)x);
+}
+
+/* A block of whatever values, each figure told as well. */
+static void look_twin_any(look_d8 *sum, look_d8 *worst, double *figure, const float *y, const double *truth, int64_t n)
+{
+    look_d8 infinite = {0};
+    infinite += __builtin_inf();
+    for (int64_t i = 0; i < n; i += LOOK) {
+        look_f8 narrow;
+        look_d8 want;
+        LOOK_LOAD(narrow, y + i);
+        LOOK_LOAD(want, truth + i);
+        const look_d8 got = LOOK_WIDE(narrow);
+        look_d8 ulps;
+        look_ulps(&ulps, &got, &want);
+        const look_l8 finite = (LOOK_EXPONENT(want) < LOOK_NONE) & (LOOK_EXPONENT(got) < LOOK_NONE);
+        const look_l8 differ = (got != want) & ((got == got) | (want == want));
+        const look_d8 found = LOOK_BLEND(look_d8, finite, ulps, differ & (look_l8)infinite);
+        *sum += found;
+        *worst = LOOK_BLEND(look_d8, found > *worst, found, *worst);
+        memcpy(figure + i, &found, sizeof found);
+    }
+}
+
+/* The same of finite values, without the figures: 0 and nothing done if one is not finite, or the sum was not before. */
+static int look_twin_finite(look_d8 *sum, look_d8 *worst, const float *y, const double *truth, int64_t n)
+{
+    look_d8 total = *sum, most = {0};
+    for (int64_t i = 0; i < n; i += LOOK) {
+        look_f8 narrow;
+        look_d8 want;
+        LOOK_LOAD(narrow, y + i);
+        LOOK_LOAD(want, truth + i);
+        const look_d8 got = LOOK_WIDE(narrow);
+        look_d8 found;
+        look_ulps(&found, &got, &want);
+        total += found;
+        most = LOOK_BLEND(look_d8, found > most, found, most);
+    }
+    for (int k = 0; k < LOOK; k++)
+        if (!(total[k] < __builtin_inf()))
+            return 0;
+    *sum = total;
+    *worst = most;
+    return 1;
+}
+
 /* |y - truth| in ulps of float at the truth, 2^(e - 23) with the e of the subnormals below 2^-126: times an exact power of 2,
- * whose exponent comes out of the truth's by a subtraction where it stands. */
+ * whose exponent comes out of the truth's by a subtraction where it stands. In which place of its block the worst stands is
+ * looked for once, at the end. */
 static void look_twin(nn_errors *e, const float *y, const double *truth, int64_t n)
 {
-    const int64_t least = (int64_t)(1023 - 126) << 52, most = (int64_t)(1023 + 127) << 52;
-    const uint64_t inverse = (uint64_t)(2 * 1023 + 23) << 52; /* modulo 2^64 */
-    const look_l8 none = {0};
-    look_d8 sum = {0}, infinite = {0};
-    infinite += __builtin_inf();
+    double figure[LOOK_BLOCK + LOOK];
+    look_d8 sum = {0}, most = {0}, unused = {0};
+    int64_t where = -1;
     *e = (nn_errors){.n = n, .index = -1};
     for (int64_t at = 0; at < n; at += LOOK_BLOCK) {
         const int64_t m = n - at < LOOK_BLOCK ? n - at : LOOK_BLOCK;
         LOOK_AT(float, float32, y + at, m)
         LOOK_AT(double, float64, truth + at, m)
-        double figure[LOOK_BLOCK + LOOK];
         look_d8 worst = {0};
-        for (int64_t i = 0; i < m; i += LOOK) {
-            look_f8 narrow;
-            look_d8 want;
-            LOOK_LOAD(narrow, float32 + i);
-            LOOK_LOAD(want, float64 + i);
-            const look_d8 got = __builtin_convertvector(narrow, look_d8);
-            look_l8 x = LOOK_EXPONENT(want);
-            const look_l8 finite = (x < LOOK_NONE) & (LOOK_EXPONENT(got) < LOOK_NONE);
-            x = LOOK_BLEND(look_l8, x < least, none + least, x);
-            x = LOOK_BLEND(look_l8, x > most, none + most, x);
-            const look_d8 ulps = (look_d8)((look_l8)(got - want) & INT64_MAX) * (look_d8)(inverse - (look_u8)x);
-            const look_l8 differ = (got != want) & ((got == got) | (want == want));
-            const look_d8 found = LOOK_BLEND(look_d8, finite, ulps, differ & (look_l8)infinite);
-            sum += found;
-            worst = LOOK_BLEND(look_d8, found > worst, found, worst);
-            memcpy(figure + i, &found, sizeof found);
-        }
-        look_worst(e, &worst, figure, at, m);
+        if (!look_twin_finite(&sum, &worst, float32, float64, m))
+            look_twin_any(&sum, &worst, figure, float32, float64, m);
+        for (int k = 0; k < LOOK; k++)
+            if (worst[k] > e->worst) {
+                e->worst = worst[k];
+                where = at;
+                most = worst;
+            }
     }
     e->sum = LOOK_TOTAL(sum);
+    if (where < 0)
+        return;
+    const int64_t m = n - where < LOOK_BLOCK ? n - where : LOOK_BLOCK;
+    LOOK_AT(float, float32, y + where, m)
+    LOOK_AT(double, float64, truth + where, m)
+    look_d8 again = {0};
+    look_twin_any(&unused, &again, figure, float32, float64, m);
+    e->worst = 0;
+    look_worst(e, &most, figure, where, m);
 }
 
 static void look_terms(nn_errors *e, const double *sum, const float *sizes, int64_t n)
@@ -242,7 +307,7 @@ static void look_terms(nn_errors *e, const double *sum, const float *sizes, int6
             look_d8 s;
             LOOK_LOAD(narrow, float32 + i);
             LOOK_LOAD(s, float64 + i);
-            const look_d8 size = __builtin_convertvector(narrow, look_d8);
+            const look_d8 size = LOOK_WIDE(narrow);
             const look_l8 above = LOOK_EXPONENT(size), below = LOOK_EXPONENT(s);
             look_l8 bits = (above - below) & (above < LOOK_NONE) & (below < LOOK_NONE) & (size > 0);
             bits = (bits & (bits > 0)) >> 52;
@@ -263,7 +328,7 @@ static void look_widen(double *y, const float *x, int64_t n)
     for (; i + LOOK <= n; i += LOOK) {
         look_f8 v;
         LOOK_LOAD(v, x + i);
-        const look_d8 wide = __builtin_convertvector(v, look_d8);
+        const look_d8 wide = LOOK_WIDE(v);
         memcpy(y + i, &wide, sizeof wide);
     }
     for (; i < n; i++)
