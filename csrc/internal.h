@@ -251,6 +251,8 @@ void nn_resolve(const nn_tape *tape, const nn_instr *in, const nn_run *run, void
 /* instruction.c: run one instruction on this rank, and tell in b what was run. Barriers around it are the caller's. */
 void nn_run_instruction(nn_bound *b, const nn_kernels *kernels, const nn_team *team, const nn_tape *tape, const nn_run *run,
                         nn_fault *fault, int64_t index);
+/* pass_random.c: what the roundings of a set of kernels in Monte Carlo arithmetic begin with. */
+typedef void nn_draw_fn(uint64_t seed);
 /* watch.c: a run under instruments, shared by all ranks; what is done before an instruction and behind it. */
 typedef struct nn_watching {
     const nn_kernels *kernels;

@@ -1,25 +1,47 @@
-/* monte_carlo.c - float kernels whose every rounding is random (vec/vec_random.h), and what their samples tell.
+/* monte_carlo.c - float kernels whose every rounding is random (pass_random.c), and what their samples tell.
  *
  * How many digits of a result mean anything: compute it several times, each time with other rounding errors, and see how
  * far the results lie apart. Parker 1997; Sohier et al. 2021, "Confidence intervals for stochastic arithmetic". */
-#define NN_ISA_RANDOM
-#define NN_REAL_IS_DOUBLE 0
-#define NN_SET nn_kernels_random_f32
-#include "pass_kernel.c"
+#include "internal.h"
 #include "reference.h"
 
-extern const nn_kernel_set nn_kernels_portable_f32, nn_kernels_portable_f64;
+#define NN_DRAWN(level)                                                                                             \
+    extern const nn_kernel_set nn_kernels_##level##_random, nn_kernels_##level##_f64;                              \
+    extern nn_draw_fn *const nn_draw_##level;
+#define NN_RANDOM(level)                                                                                            \
+    {{#level, &nn_kernels_##level##_random, &nn_kernels_##level##_f64, NULL, &nn_kernels_##level##_random.bf16, {NULL, NULL}}, \
+     &nn_draw_##level},
+#if defined(NN_HAVE_AVX512)
+NN_DRAWN(avx512)
+#endif
+NN_DRAWN(portable)
 
-static const nn_kernels random_kernels = {
-    "random", &nn_kernels_random_f32, &nn_kernels_portable_f64, NULL, &nn_kernels_random_f32.bf16, {NULL, NULL}};
+static const struct {
+    nn_kernels kernels;
+    nn_draw_fn *const *draw;
+} sets[] = {
+#if defined(NN_HAVE_AVX512)
+    NN_RANDOM(avx512)
+#endif
+    NN_RANDOM(portable)
+};
+enum { SETS = sizeof sets / sizeof sets[0] };
 
-const nn_kernels *nn_kernels_random(void) { return &random_kernels; }
-
-void nn_random_seed(uint64_t seed)
+/* A level without a set of its own shares its double kernels with one that has (amx), or gets the one that runs anywhere. Where a
+ * double has no register of its own for each of eight lanes another set would gain little, and takes minutes to compile. */
+const nn_kernels *nn_kernels_random(const nn_kernels *level)
 {
-    uint32_t block[4];
-    philox_block(block, seed, NN_STREAM_MONTE_CARLO, 0, 0);
-    nn_noise = (uint64_t)block[0] << 32 | block[1];
+    for (int i = 0; i < SETS; i++)
+        if (sets[i].kernels.f64 == level->f64)
+            return &sets[i].kernels;
+    return &sets[SETS - 1].kernels;
+}
+
+void nn_random_seed(const nn_kernels *random, uint64_t seed)
+{
+    for (int i = 0; i < SETS; i++)
+        if (&sets[i].kernels == random)
+            (*sets[i].draw)(seed);
 }
 
 /* Welford 1962: mean and squared distances in one pass, without the cancellation of the textbook's formula. */

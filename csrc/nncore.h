@@ -565,11 +565,11 @@ void nn_compare_terms(nn_errors *e, const double *sum, const float *sizes, int64
 
 /* ---- Monte Carlo arithmetic (monte_carlo.c): the same computation with other rounding errors, several times ---- */
 
-/* Float kernels, scalar, whose every rounding goes up or down at random, unbiased; a tape run with them must be on one
- * thread, and no other such run may go on at the time. Their float64 kernels are the level "portable". */
-const nn_kernels *nn_kernels_random(void);
-/* Fix the roundings to come: the same seed and the same calls give the same bits. */
-void nn_random_seed(uint64_t seed);
+/* Float kernels of the level of `level` (not NULL) whose every rounding goes up or down at random, unbiased; the same bits at any.
+ * A tape run with them must be on one thread, and no other such run may go on at the time. */
+const nn_kernels *nn_kernels_random(const nn_kernels *level);
+/* Fix the roundings to come of kernels that nn_kernels_random gave: the same seed and the same calls give the same bits. */
+void nn_random_seed(const nn_kernels *random, uint64_t seed);
 
 /* Samples of n values so far: mean, sum of squared distances from it, how often it was 0; all 0 at first. */
 typedef struct nn_spread {

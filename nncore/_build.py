@@ -44,6 +44,9 @@ ISA_FLAGS = {
     },
 }
 
+# Levels with kernels in Monte Carlo arithmetic of their own; all others take "portable"'s, which draw the same numbers.
+RANDOM_LEVELS = ("portable", "avx512")
+
 
 def isa_flags() -> dict[str, list[str]]:
     """Levels of this machine's architecture; an unknown one gets the portable level alone."""
@@ -84,6 +87,10 @@ class BuildKernels(build_ext):
                 name = f"nn_kernels_{isa}_exact"
                 names = [f"-DNN_SET={name}", f"-DNN_DOUBLES=nn_kernels_{isa}_f64"]
                 units.append((CSRC / "pass_exact.c", name, ["-DNN_REAL_IS_DOUBLE=0", *names, *flags]))
+            if isa in RANDOM_LEVELS:
+                names = [f"-DNN_SET=nn_kernels_{isa}_random", f"-DNN_DRAW=nn_draw_{isa}"]
+                names += ["-O1", "-Wno-psabi", "-DNN_REAL_IS_DOUBLE=0"]  # no vector meets a calling convention of others
+                units.append((CSRC / "pass_random.c", f"nn_kernels_{isa}_random", [*names, *flags]))
         if "amx" in self._levels():
             units.append((CSRC / "amx.c", "amx", self._levels()["amx"]))
         have = [f"-DNN_HAVE_{isa.upper()}" for isa in self._levels()]

@@ -28,6 +28,7 @@ except ImportError:  # Python 3.10
 X86 = platform.machine() in ("x86_64", "AMD64")
 FMA_LEVELS = ("scalar", "avx2", "avx512") if X86 else ("portable", "scalar", "neon")  # AArch64 has fma in its baseline
 KERNELS = [f"nn_kernels_{isa}_{kind}" for isa in _build.isa_flags() for kind in ("f32", "f64", "exact")]
+RANDOM = [f"nn_kernels_{isa}_random" for isa in _build.isa_flags() if isa in _build.RANDOM_LEVELS]
 
 
 def tool(name: str, *arguments: str) -> str:
@@ -63,6 +64,15 @@ def test_a_kernel_object_exports_its_table_and_nothing_else(name):
     need(name.split("_")[2], path.exists(), "the compiler does not know these flags: a newer one")
     defined = [line.split()[-1] for line in tool("nm", "-g", "--defined-only", str(path)).splitlines() if line.strip()]
     assert defined == [name]
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_a_random_object_exports_its_table_and_its_seed(name):
+    path = library() / f"{name}.o"
+    level = name.split("_")[2]
+    need(level, path.exists(), "the compiler does not know these flags: a newer one")
+    defined = {line.split()[-1] for line in tool("nm", "-g", "--defined-only", str(path)).splitlines() if line.strip()}
+    assert defined == {name, f"nn_draw_{level}"}
 
 
 LIBM = re.compile(r"^_*(exp|expm1|exp2|exp10|log|log1p|log2|log10|pow|sin|cos|sincos|tan|tanh|sinh|cosh|asin|acos|atan|atan2|fma|"
@@ -101,7 +111,7 @@ def test_fma_only_where_it_is_asked_for():
         pytest.skip("AArch64 has fma everywhere; -ffp-contract=off keeps it explicit")
     for path in objects():
         count = sum(bool(fma.match(op)) for body in disassembly(path).values() for _, op, _ in body)
-        wanted = path.name.startswith(tuple(f"nn_kernels_{isa}_" for isa in FMA_LEVELS))
+        wanted = path.name.startswith(tuple(f"nn_kernels_{isa}_" for isa in FMA_LEVELS)) and not path.name.endswith("_random.o")
         assert (count > 0) == wanted, f"{path.name}: {count} fma instructions"
 
 

@@ -35,7 +35,9 @@ typedef struct conv_place {
 } conv_place;
 
 /* The compiler may not look through x: or it would load it once more for every use. */
-#if defined(__aarch64__)
+#if defined(NN_ISA_RANDOM)
+#define V_OPAQUE(x) (void)(x)
+#elif defined(__aarch64__)
 #define V_OPAQUE(x) __asm__("" : "+w"(x))
 #elif defined(__x86_64__)
 #define V_OPAQUE(x) __asm__("" : "+v"(x))

@@ -11,7 +11,7 @@
 
 #if defined(NN_ISA_AVX512)
 enum { MR = 14, NV = 2 };
-#elif defined(NN_ISA_AVX2)
+#elif defined(NN_ISA_AVX2) || defined(NN_ISA_RANDOM)
 enum { MR = 6, NV = 2 };
 #elif defined(NN_ISA_NEON)
 enum { MR = 8, NV = 2 }; /* with 3 gcc 12 spills: it loads all broadcasts ahead */
@@ -173,7 +173,7 @@ typedef void tile_fn(const operands *o);
 #define TILES_14(X, nv) TILES_8(X, nv) X(9, nv) X(10, nv) X(11, nv) X(12, nv) X(13, nv) X(14, nv)
 #if defined(NN_ISA_AVX512)
 #define TILES TILES_14
-#elif defined(NN_ISA_AVX2)
+#elif defined(NN_ISA_AVX2) || defined(NN_ISA_RANDOM)
 #define TILES TILES_6
 #elif defined(NN_ISA_NEON)
 #define TILES TILES_8

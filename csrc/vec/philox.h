@@ -106,6 +106,10 @@ V_INLINE vint philox_lanes(const uint64_t *words, int64_t i)
 #else
     return (vint)v;
 #endif
+#elif defined(NN_ISA_RANDOM)
+    vint v;
+    memcpy(&v, (const char *)words + 4 * i, sizeof v);
+    return v;
 #else
     return (lane_int)philox_word(words, i);
 #endif

@@ -38,6 +38,20 @@ V_INLINE vreal v_zip_hi(vreal a, vreal b) { return vzip2q_f64(a, b); }
 V_INLINE vreal v_zip_lo(vreal a, vreal b) { return vzip1q_f32(a, b); }
 V_INLINE vreal v_zip_hi(vreal a, vreal b) { return vzip2q_f32(a, b); }
 #endif
+#elif defined(NN_ISA_RANDOM)
+V_INLINE vreal v_zip(vreal a, vreal b, int from)
+{
+    real x[VW], y[VW], z[VW];
+    v_store(x, a);
+    v_store(y, b);
+    for (int i = 0; i < VW / 2; i++) {
+        z[2 * i] = x[from + i];
+        z[2 * i + 1] = y[from + i];
+    }
+    return v_load(z);
+}
+V_INLINE vreal v_zip_lo(vreal a, vreal b) { return v_zip(a, b, 0); }
+V_INLINE vreal v_zip_hi(vreal a, vreal b) { return v_zip(a, b, VW / 2); }
 #else
 V_INLINE vreal v_zip_lo(vreal a, vreal b) { (void)b; return a; }
 V_INLINE vreal v_zip_hi(vreal a, vreal b) { (void)a; return b; }

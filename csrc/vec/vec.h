@@ -3,7 +3,8 @@
  *
  * The build picks the ISA (NN_ISA_AVX512, NN_ISA_AVX2, NN_ISA_NEON, else scalar: VW = 1) and the type
  * (NN_REAL_IS_DOUBLE 0 or 1). The scalar build fuses with the CPU's fma if the flags allow it (-mfma) and with our own
- * exact one (fma_soft.h) if not: the second is the "portable" level. NN_ISA_RANDOM is scalar with random roundings.
+ * exact one (fma_soft.h) if not: the second is the "portable" level. NN_ISA_RANDOM is
+ * sixteen lanes with random roundings on any ISA.
  *
  * The promise (numerics.md R4, R5): each function is one correctly rounded IEEE operation per lane, or an exact bit
  * operation, so the same program gives the same bits on every ISA. Only the payload and sign of a NaN are not covered.
@@ -53,7 +54,9 @@ typedef int32_t lane_int;
 #endif
 #define V_SIGN ((lane_int)((uint64_t)1 << (8 * sizeof(real) - 1) | (uint64_t)-1 << (8 * sizeof(real) - 1)))
 
-#if defined(NN_ISA_AVX512)
+#if defined(NN_ISA_RANDOM)
+#include "vec_random.h"
+#elif defined(NN_ISA_AVX512)
 #include "vec_avx512.h"
 #elif defined(NN_ISA_AVX2)
 #include "vec_avx2.h"
@@ -159,16 +162,18 @@ V_INLINE real s16_total(const vsum16 *s)
     __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
     __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+#elif defined(NN_ISA_RANDOM)
+    real lane[32] = {0};
+    v_store(lane, s->v[0]);
+    for (int half = 8; half > 0; half /= 2)
+        v_store(lane, v_add(v_load(lane), v_load(lane + half)));
+    return lane[0];
 #else
     real lane[16];
     for (int b = 0; b < V_BLOCKS; b++) v_store(lane + b * VW, s->v[b]);
     for (int half = 8; half > 0; half /= 2)
         for (int i = 0; i < half; i++)
-#if VW == 1
-            lane[i] = v_add(lane[i], lane[i + half]);
-#else
             lane[i] = lane[i] + lane[i + half];
-#endif
     return lane[0];
 #endif
 }

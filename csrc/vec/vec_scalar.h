@@ -46,9 +46,6 @@ V_INLINE void v_store_m(real *p, vmask m, vreal v)
     if (m) *p = v;
 }
 
-#if defined(NN_ISA_RANDOM)
-#include "vec_random.h"
-#else
 V_INLINE vreal v_add(vreal a, vreal b) { return a + b; }
 V_INLINE vreal v_sub(vreal a, vreal b) { return a - b; }
 V_INLINE vreal v_mul(vreal a, vreal b) { return a * b; }
@@ -83,7 +80,6 @@ V_INLINE vreal v_sqrt(vreal a)
     return __builtin_sqrtf(a);
 #endif
 }
-#endif
 V_INLINE vreal v_fnma(vreal a, vreal b, vreal c) { return v_fma(-a, b, c); }
 
 /* The __builtin forms are quiet: no invalid flag for a quiet NaN. */

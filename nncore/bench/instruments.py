@@ -19,13 +19,12 @@ from nncore.bench.training import DUELS, RATE, Network, random_images
 from nncore.graph.tape import Executor
 from nncore.optim.optimizers import Adam
 from nncore.train.instruments import Instruments
-from nncore.train.monte_carlo import step_digits
+from nncore.train.monte_carlo import SAMPLES, step_digits
 from nncore.train.steps import write_weights
 
 NETWORKS = (DUELS[0], DUELS[2])  # 784-128-10 and LeNet-5
 IMAGES, TURN = 12_800, 0.01  # seconds of a turn at least: short ones, for a median to leave out those that were disturbed
 TURNS = 5  # in a round of the bench
-SAMPLES = 2  # of Monte Carlo arithmetic in a turn: one tells no digits
 
 
 class Unwatched(Executor):
@@ -60,7 +59,7 @@ COSTS = (
     Cost("watch 1,every=100", 1.05, "1", least=100),
     Cost("watch 1", None, "1,every=1"),
     Cost("watch 2", 6.0, "2,every=1"),
-    Cost("watch 3", 50.0, least=SAMPLES),
+    Cost("watch 3", 50.0, least=SAMPLES),  # a set as a replay takes it: what begins and ends it is shared by its samples
     Cost("accumulate=fp16", 10.0, precision="accumulate=fp16", only="mlp"),
 )
 

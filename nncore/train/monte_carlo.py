@@ -16,12 +16,13 @@ SAMPLES = 10
 
 
 class RandomExecutor(Executor):
-    """Runs tapes in Monte Carlo arithmetic: on one thread, every rounding of float32 random, fixed by a seed."""
+    """Runs tapes in Monte Carlo arithmetic: on one thread, every rounding of float32 random, fixed by a seed: the same bits at
+    any `isa`."""
 
-    def __init__(self, seed: int = 0):
-        super().__init__("portable", 1)
-        self.kernels, self.isa = lib.nn_kernels_random(), "random"
-        lib.nn_random_seed(seed % 2**64)
+    def __init__(self, seed: int = 0, isa: str | None = None):
+        super().__init__(isa, 1)
+        self.kernels, self.isa = lib.nn_kernels_random(self.kernels), "random"
+        lib.nn_random_seed(self.kernels, seed % 2**64)
 
 
 class Spread:
@@ -55,7 +56,7 @@ def step_digits(trainer, tape: Tape, samples: int = SAMPLES, seed: int = 0) -> l
     spreads = [{b: Spread(tape.buffers[b].count) for b in written(tape, i)} for i in indices]
     choices: list[dict[int, list[bytes]]] = [{b: [] for b in _whole_numbers(tape, i)} for i in indices]
     for k in range(samples):
-        executor = RandomExecutor(seed + k)
+        executor = RandomExecutor(seed + k, trainer.executor.isa)
         for i in indices:
             executor.run([(tape, 1)], memory, externals(trainer.data), instructions=(i, i + 1), **options(trainer))
             for b, spread in spreads[i].items():

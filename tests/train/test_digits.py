@@ -8,14 +8,19 @@ from math import copysign, inf, isnan, log2
 import mpmath
 import pytest
 
+import nncore as nn
 from nncore._ffi import ffi, lib
 from nncore.cli import run as nncore
 from nncore.errors import UsageError
 from nncore.tensor import aligned
 from nncore.train.digits import chi_squared, digits, margin
-from nncore.train.monte_carlo import RandomExecutor, Spread
+from nncore.train.monte_carlo import RandomExecutor, Spread, step_digits
 from nncore.train.replay import replay
+from nncore.train.steps import write_weights
+from tests.harness import have
 
+LEVELS = [level for level in ("portable", "scalar", "avx2", "avx512", "neon") if have(level)]
+RANDOM = lib.nn_kernels_random(lib.nn_kernels_named(b"best"))
 SCRATCH = aligned(lib.nn_scratch_nbytes(1))
 
 
@@ -23,14 +28,14 @@ def product(a, b, bias=None):
     """sum of a b + bias, one fma after the other, in Monte Carlo arithmetic."""
     c, (a, b) = ffi.new("float[1]"), (array("f", a), array("f", b))
     more = ffi.new("float[1]", [bias]) if bias is not None else ffi.NULL
-    status = lib.nn_gemm(lib.nn_kernels_random(), lib.NN_F32, 1, c, ffi.from_buffer(a), ffi.from_buffer(b), more, 1, 1, len(a), 1,
+    status = lib.nn_gemm(RANDOM, lib.NN_F32, 1, c, ffi.from_buffer(a), ffi.from_buffer(b), more, 1, 1, len(a), 1,
                          len(a), 1, 1, 1, ffi.from_buffer(SCRATCH))
     assert status == lib.NN_OK
     return c[0]
 
 
 def drawn(count, *args):
-    lib.nn_random_seed(3)
+    lib.nn_random_seed(RANDOM, 3)
     return [product(*args) for _ in range(count)]
 
 
@@ -75,7 +80,7 @@ def test_cancellation_costs_the_digits_it_must(bits):
     """sum of x, -x and a small rest: 24 bits less those that cancel (log2 of the condition number)."""
     rest = 2.0**-bits
     spread = Spread(1)
-    lib.nn_random_seed(1)
+    lib.nn_random_seed(RANDOM, 1)
     for _ in range(200):
         x = product([1 / 3] * 3, [1 / 3] * 3)  # 1/3 with a rounding error
         spread.add(ffi.new("float[1]", [product([x, -1 / 3, rest], [1.0, 1.0, 1.0])]))
@@ -168,6 +173,18 @@ def test_choices_of_a_convolutional_network(tmp_path):
     rows = replay(tmp_path / "run", 1, level=3)["record"]["monte_carlo"]
     choices = [r for r in rows if "changed" in r]
     assert choices and all(0 <= r["changed"] < r["size"] / 10 for r in choices)
+
+
+def test_the_same_samples_on_every_level():
+    """A convolutional network: every level draws the same random numbers for the same operations."""
+    data, found = nn.data.glyphs(train=40, test=10, seed=0).train, []
+    for level in LEVELS:
+        layers = [nn.Conv2D(5, 3), nn.ReLU(), nn.MaxPool2D(2), nn.Conv2D(3, 3), nn.Tanh(), nn.Flatten(), nn.Dense(10)]
+        model = nn.Sequential(layers, seed=0)
+        t = model.trainer(data, epochs=1, batch=20, executor=nn.Executor(level, 1))
+        write_weights(t.settings.loss, t.model)
+        found.append(step_digits(t, t.tape, 3, seed=4))
+    assert all(f == found[0] for f in found) and any(r.get("mean", 24) < 22 for r in found[0])
 
 
 def test_one_thread_and_ordinary_kernels_meanwhile():
