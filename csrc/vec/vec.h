@@ -3,8 +3,8 @@
  *
  * The build picks the ISA (NN_ISA_AVX512, NN_ISA_AVX2, NN_ISA_NEON, else scalar: VW = 1) and the type
  * (NN_REAL_IS_DOUBLE 0 or 1). The scalar build fuses with the CPU's fma if the flags allow it (-mfma) and with our own
- * exact one (fma_soft.h) if not: the second is the "portable" level. NN_ISA_RANDOM is
- * sixteen lanes with random roundings on any ISA.
+ * exact one (fma_soft.h) if not: the second is the "portable" level. NN_ISA_RANDOM is sixteen lanes with random roundings on
+ * any ISA.
  *
  * The promise (numerics.md R4, R5): each function is one correctly rounded IEEE operation per lane, or an exact bit
  * operation, so the same program gives the same bits on every ISA. Only the payload and sign of a NaN are not covered.

@@ -3,8 +3,8 @@
 What an instruction lost on the operands it had, and what cancelled in its sums, takes the instruction once more in float64 and
 its terms' sizes in float32, three times the work of a product. Neighbouring rows of a product, images of a convolution, blocks
 of an update's weights go through the same code on values of one kind: a part of them shows the size of what is lost in all of
-them, and a lower bound of the worst. Errors
-against the whole step in float64, figures of values and counts of NaN and infinities are of every element at any size.
+them, and a lower bound of the worst. Errors against the whole step in float64, figures of values and counts of NaN and
+infinities are of every element at any size.
 """
 
 from __future__ import annotations
