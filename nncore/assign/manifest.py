@@ -40,14 +40,14 @@ def finder(name: str):
 
 def in_script(text: str) -> Iterator[Named]:
     """Packages that a script installs or asks pkg-config for."""
-    text = _blank(_HASH_COMMENT, text)
+    text = blank(_HASH_COMMENT, text)
     for pattern in (_PIP, _PKG_CONFIG):
         for m in pattern.finditer(text):
             for word in re.finditer(r"(?<!\S)[A-Za-z][\w.-]*", m[1]):
                 yield m.start(1) + word.start(), (word[0],), word[0]
 
 
-def _blank(comment: re.Pattern, text: str) -> str:
+def blank(comment: re.Pattern, text: str) -> str:
     """The text without comments, its lines where they were."""
     return comment.sub(lambda m: re.sub(r"[^\n]", " ", m[0]), text)
 
@@ -59,14 +59,14 @@ def _coordinates(at: int, group: str, artifact: str) -> Named:
 
 
 def _maven(text: str) -> Iterator[Named]:
-    for m in _DEPENDENCY.finditer(_blank(_XML_COMMENT, text)):
+    for m in _DEPENDENCY.finditer(blank(_XML_COMMENT, text)):
         group, artifact, scope = (re.search(_TAG.format(tag), m[1]) for tag in ("groupId", "artifactId", "scope"))
         if group and artifact and not (scope and scope[1] == "test"):
             yield _coordinates(m.start(1) + group.start(1), group[1], artifact[1])
 
 
 def _gradle(text: str) -> Iterator[Named]:
-    text = _blank(_SLASH_COMMENT, text)
+    text = blank(_SLASH_COMMENT, text)
     for m in _COORDINATES.finditer(text):
         line = text[text.rfind("\n", 0, m.start()) + 1 : m.start()]
         if "test" not in line.lower():
@@ -74,7 +74,7 @@ def _gradle(text: str) -> Iterator[Named]:
 
 
 def _cmake(text: str) -> Iterator[Named]:
-    for m in _CMAKE.finditer(_blank(_HASH_COMMENT, text)):
+    for m in _CMAKE.finditer(blank(_HASH_COMMENT, text)):
         first = 1 if m[1].lower() not in ("find_package", "fetchcontent_declare", "link_libraries") else 0  # a target, a variable
         words = [w for w in re.finditer(r"[\w.+:/-]+", m[2]) if not re.fullmatch(r"[\d.]+", w[0])]
         for word in words[first:] if m[1].lower() not in ("find_package", "fetchcontent_declare") else words[:1]:
@@ -83,7 +83,7 @@ def _cmake(text: str) -> Iterator[Named]:
 
 
 def _cargo(text: str) -> Iterator[Named]:
-    text = _blank(_HASH_COMMENT, text)
+    text = blank(_HASH_COMMENT, text)
     tables = [*_CARGO_TABLE.finditer(text)]
     for i, table in enumerate(tables):
         path = table[1].strip().strip("[]").strip()
@@ -100,18 +100,18 @@ def _cargo(text: str) -> Iterator[Named]:
 
 
 def _requirements(text: str) -> Iterator[Named]:
-    for m in _REQUIREMENT.finditer(_blank(_HASH_COMMENT, text)):
+    for m in _REQUIREMENT.finditer(blank(_HASH_COMMENT, text)):
         yield m.start(1), (m[1],), m[1]
 
 
 def _pyproject(text: str) -> Iterator[Named]:
-    for array in _ARRAY.finditer(_blank(_HASH_COMMENT, text)):
+    for array in _ARRAY.finditer(blank(_HASH_COMMENT, text)):
         for m in _QUOTED.finditer(array[1]):
             yield array.start(1) + m.start(1), (m[1],), m[1]
 
 
 def _nuget(text: str) -> Iterator[Named]:
-    for m in _NUGET.finditer(_blank(_XML_COMMENT, text)):
+    for m in _NUGET.finditer(blank(_XML_COMMENT, text)):
         yield m.start(1), (m[1],), m[1]
 
 

@@ -178,7 +178,7 @@ def _file(root: Path, relative: Path, assignment: Assignment) -> list[Finding]:
         found.append(Finding("warning", "lines end in CRLF; mended here: save it with Unix line ends", name, 1))
     text = head.decode("utf-8", "replace")
     if suffix in _OTHERS or suffix in _SOURCES and suffix != ".py":
-        text = _COMMENT.sub(lambda m: re.sub(r"[^\n]", " ", m[0]), text)
+        text = manifest.blank(_COMMENT, text)
     return found + _libraries(text, suffix, script, name, assignment) + _constants(text, name, assignment)
 
 

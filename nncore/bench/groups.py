@@ -144,16 +144,17 @@ def _verdict(gate: Gate, threads: int, found: list[tuple[dict, dict]]) -> dict:
     mean = mean_interval([p["rounds"] for _, p in found])
     medians = [p["ratio"] for _, p in found]
     short = [(r, p) for r, p in found if not _passes(gate, r, p)]
-    beyond = [(r, p) for r, p in short if _roof(r, p) < max(gate.each or 0, gate.least or 0)]
+    least = max(gate.each or 0, gate.least or 0)
+    within, beyond = ([(r, p) for r, p in short if (_roof(r, p) < least) is out] for out in (False, True))
     wanted = gate.wanted(threads)
     # As for a case, the interval has to reach what is asked of a mean.
     mean_holds = wanted is None or mean.high >= wanted
     return {"group": gate.group, "peer": gate.peer, "math": gate.math, "threads": threads, "asked": gate.text(threads),
             "cases": len(found), "mean": geometric_mean(medians), "low": mean.low, "high": mean.high, "level": mean.level,
             "least": min(medians), "most": max(medians), "holds": mean_holds and not short,
-            "out_of_reach": mean_holds and 0 < len(short) == len(beyond),
+            "out_of_reach": mean_holds and bool(beyond) and not within,
             "others": max(r.get("others") or 0.0 for r, _ in found),
-            "short": [f"{r['case']} {r['shape']}" for r, p in short if (r, p) not in beyond],
+            "short": [f"{r['case']} {r['shape']}" for r, _ in within],
             "beyond": [f"{r['case']} {r['shape']} ({p['ratio']:.2f} of {_roof(r, p):.2f})" for r, p in beyond],
             "behind": [f"{r['case']} {r['shape']} ({p['ratio']:.2f})" for r, p in found if p["ratio"] < 1]}
 
