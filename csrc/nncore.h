@@ -434,6 +434,20 @@ int64_t nn_find_groups(const nn_kernels *kernels, const nn_tape *tape, const nn_
 int32_t nn_tape_run(const nn_kernels *kernels, const nn_segment *segments, int64_t n_segments, nn_run *run,
                     nn_fault *fault);
 
+/* A step of one tape made ready to be asked with one input after another. */
+typedef struct nn_predictor {
+    const nn_kernels *kernels;
+    const nn_segment *segment; /* one step of it is an answer */
+    nn_run *run;
+    int64_t input;             /* the external that is the input: its nbytes stand in run, its address comes with each call */
+    int64_t n_floats;          /* floats of the input, all to be finite; 0 if it has others */
+    nn_fault fault;            /* of the last call */
+} nn_predictor;
+
+/* Run a predictor's step on x, the answer stands in the tape's output. Returns what nn_tape_run does or, before anything
+ * has run, NN_ERR_NONFINITE with fault.instr -1 and the index of a float of x that is NaN or infinite. */
+int32_t nn_predict(nn_predictor *predictor, const void *x);
+
 /* c (M, N) = a (M, K) b (K, N) + bias, one FMA chain per output, k ascending from +0, bias (N, or NULL) added last.
  * real is NN_F32 or NN_F64; element (i, j) of a is a[i * rsa + j * csa], any strides, rows of c contiguous with
  * stride rsc >= N. c may not overlap a or b. scratch: nn_scratch_nbytes(threads), 64-byte aligned. Returns

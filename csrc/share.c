@@ -83,7 +83,7 @@ static int writes(const nn_instr *in, int32_t size, int arg)
 typedef struct part {
     const char *at;
     int64_t nbytes, n, grain, unit, stride;
-    int how, writes;
+    int how;
 } part;
 
 static int64_t edge(const part *p, int32_t rank, int32_t size)
@@ -94,11 +94,11 @@ static int64_t edge(const part *p, int32_t rank, int32_t size)
     return begin * p->unit;
 }
 
-/* Whether some rank may meet another in this memory, one of them writing. */
+static int is_apart(const part *a, const part *b) { return a->at >= b->at + b->nbytes || b->at >= a->at + a->nbytes; }
+
+/* Whether some rank may meet another in this memory, which one of them writes. */
 static int meets(const part *a, const part *b, int32_t size)
 {
-    if (!(a->writes || b->writes) || a->at >= b->at + b->nbytes || b->at >= a->at + a->nbytes)
-        return 0;
     if (a->how == FIRST && b->how == FIRST)
         return 0;
     if (a->how != ELEMENTS || b->how != ELEMENTS || a->at != b->at || a->nbytes != b->nbytes || a->stride != b->stride)
@@ -139,24 +139,33 @@ static void product_part(const nn_kernel_set *set, const nn_instr *in, int arg, 
         band(p, n, grain, real);
 }
 
-/* What the ranks touch of an argument; 0 if there is none. */
-static int find_part(const nn_kernel_set *set, const nn_tape *tape, const nn_run *run, const nn_instr *in, int arg,
-                     int32_t size, part *p)
+/* The memory of an argument, whole; 0 if there is none. */
+static int find_memory(const nn_tape *tape, const nn_run *run, const nn_instr *in, int arg, part *p)
 {
-    const share *s = &shares[in->op];
-    const sharing how = how_shared(in, size);
     if (arg >= in->n_args || in->arg[arg] < 0)
         return 0;
     const nn_buffer *b = &tape->buffers[in->arg[arg]];
-    int64_t unit = nn_dtype_nbytes(tape, b->dtype);
-    if (b->region == NN_EXTERNAL)
-        *p = (part){.at = run->external[b->offset], .nbytes = run->external_nbytes[b->offset], .how = WHOLE};
-    else
-        *p = (part){.at = (char *)run->base[b->region] + b->offset, .nbytes = b->count * unit, .how = WHOLE};
-    p->writes = writes(in, size, arg);
+    p->how = WHOLE;
+    if (b->region == NN_EXTERNAL) {
+        p->at = run->external[b->offset];
+        p->nbytes = run->external_nbytes[b->offset];
+    } else {
+        p->at = (char *)run->base[b->region] + b->offset;
+        p->nbytes = b->count * nn_dtype_nbytes(tape, b->dtype);
+    }
+    return 1;
+}
+
+/* What each rank touches of an argument that find_memory has found. */
+static void find_part(const nn_kernel_set *set, const nn_tape *tape, const nn_instr *in, int arg, int32_t size, part *p)
+{
+    const nn_buffer *b = &tape->buffers[in->arg[arg]];
+    const sharing how = how_shared(in, size);
+    const int64_t unit = nn_dtype_nbytes(tape, b->dtype);
     if (how == FIRST)
         p->how = FIRST;
-    else if (how != WHOLE && s->own >> arg & 1 && b->region != NN_EXTERNAL) {
+    else if (how != WHOLE && shares[in->op].own >> arg & 1 && b->region != NN_EXTERNAL) {
+        p->stride = 0;
         p->how = ELEMENTS;
         if (how == ELEMENTS)
             flat(p, in->dim[0], NN_GRAIN, unit);
@@ -169,7 +178,6 @@ static int find_part(const nn_kernel_set *set, const nn_tape *tape, const nn_run
         else
             product_part(set, in, arg, how, size, unit, p);
     }
-    return 1;
 }
 
 static int is_persistent(const nn_tape *tape, const nn_instr *in, int32_t size)
@@ -192,11 +200,16 @@ int nn_needs_fence(const nn_kernel_set *set, const nn_tape *tape, const nn_run *
     if (shares[first->op].raises && is_persistent(tape, then, size) && !(a == FIRST && b == FIRST))
         return 1;
     part p, q;
-    for (int i = 0; i < first->n_args; i++)
-        for (int j = 0; j < then->n_args; j++)
-            if (find_part(set, tape, run, first, i, size, &p) && find_part(set, tape, run, then, j, size, &q) &&
-                meets(&p, &q, size))
+    for (int i = 0; i < first->n_args; i++) /* this may be most of what a step of a small network does: the cheap questions first */
+        for (int j = 0; j < then->n_args; j++) {
+            if (!((shares[first->op].writes >> i | shares[then->op].writes >> j) & 1) || !find_memory(tape, run, first, i, &p) ||
+                !find_memory(tape, run, then, j, &q) || is_apart(&p, &q))
+                continue;
+            find_part(set, tape, first, i, size, &p);
+            find_part(set, tape, then, j, size, &q);
+            if (meets(&p, &q, size))
                 return 1;
+        }
     return 0;
 }
 
@@ -205,8 +218,10 @@ int64_t nn_own_nbytes(const nn_kernel_set *set, const nn_tape *tape, const nn_ru
     int64_t total = 0;
     part p;
     for (int a = 0; a < in->n_args; a++)
-        if (find_part(set, tape, run, in, a, size, &p) && p.how == ELEMENTS)
-            total += p.nbytes;
+        if (find_memory(tape, run, in, a, &p)) {
+            find_part(set, tape, in, a, size, &p);
+            total += p.how == ELEMENTS ? p.nbytes : 0;
+        }
     return total;
 }
 

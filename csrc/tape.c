@@ -340,3 +340,16 @@ int32_t nn_tape_run(const nn_kernels *kernels, const nn_segment *segments, int64
     nn_team_run(run->threads, run->scratch, run_rank, &e);
     return fault->code;
 }
+
+int32_t nn_predict(nn_predictor *predictor, const void *x)
+{
+    nn_run *run = predictor->run;
+    const int64_t bad = nn_find_nonfinite(x, predictor->n_floats);
+    if (bad >= 0) {
+        predictor->fault = (nn_fault){0, -1, 0, run->step, -1, ((const float *)x)[bad]};
+        return nn_refuse(&predictor->fault, NN_ERR_NONFINITE, -1, bad);
+    }
+    run->external[predictor->input] = (void *)(uintptr_t)x;
+    run->step = run->cursor = 0;
+    return nn_tape_run(predictor->kernels, predictor->segment, 1, run, &predictor->fault);
+}

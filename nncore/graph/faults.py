@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nncore._ffi import error_for, ffi, lib
-from nncore.errors import GraphError, NNError
+from nncore.errors import DataError, GraphError, NNError
 from nncore.graph import ops
 from nncore.graph.events import kind_names
 
@@ -22,6 +22,8 @@ def phase(tape, index: int) -> str:
 
 def explain(status: int, fault, tapes) -> NNError:
     """The exception for a fault: tape, instruction, layer, op, step, index and value."""
+    if fault.instr < 0 and status == lib.NN_ERR_NONFINITE:
+        return DataError(f"a sample is NaN or infinite: element {fault.index} is {fault.value}; clean the data first")
     if fault.instr < 0:
         text = ffi.string(lib.nn_status_text(status)).decode()
         return GraphError(f"tape {tapes[fault.segment][0].name}: {text} (buffer or region {fault.index})")

@@ -371,25 +371,28 @@ class Executor:
         run.threads = self.worth(tapes)
         run.scratch, run.scratch_nbytes = ffi.cast("char *", address_of(self._scratch)), self._scratch_nbytes
 
-    def bound(self, tape: Tape, memory: Memory, externals: dict[int, Tensor], n_samples: int) -> Callable[[], None]:
-        """One step of a tape as a call without arguments, made ready once: from Python it costs a microsecond. It sees what
-        externals and memory hold at the time, also after a region has moved. Raises as `run` does. Not for two threads at a
-        time, nor beside another run on this memory."""
-        run, fault = ffi.new("nn_run *"), ffi.new("nn_fault *")
-        run.n_samples = n_samples
+    def asked(self, tape: Tape, memory: Memory, externals: dict[int, Tensor], asking: int) -> Callable[[object], bool]:
+        """A step of a tape as a call with the address of what takes the place of external `asking`, made ready once: from Python
+        it costs half a microsecond. It sees what memory and the other externals hold at the time, and returns whether a region
+        has moved since the call before. Raises as `run` does, and DataError for a NaN or infinity asked with. Not for two
+        threads at a time, nor beside another run on this memory."""
+        run, x, moves = ffi.new("nn_run *"), externals[asking], -1
+        run.n_samples = tape.batch
         segment = ffi.new("nn_segment[]", [(tape.cdata(), 1, groups(tape, self.kernels, self.worth([tape])).cdata)])
-        call, table, moves = lib.nn_tape_run, self.kernels, -1
+        floats = x.nbytes // DTYPES["f32"][1] if x.dtype == "f32" else 0
+        predictor = ffi.new("nn_predictor *", (self.kernels, segment, run, asking, floats))
+        call, keep = lib.nn_predict, segment
 
-        def step() -> None:
+        def ask(address) -> bool:
             nonlocal moves
-            if moves != memory.moves:
+            if has_moved := moves != memory.moves:
                 self._bind(run, [tape], memory, externals)
-                moves = memory.moves
-            run.step = run.cursor = 0
-            if status := call(table, segment, 1, run, fault):
-                raise explain(status, fault, [(tape, 1)])
+            if status := call(predictor, address):
+                raise explain(status, predictor.fault, [(tape, keep[0].steps)])
+            moves = memory.moves
+            return has_moved
 
-        return step
+        return ask
 
     def steps(self, tape: Tape, memory: Memory, externals: dict[int, Tensor], **options):
         """Step through one step of a tape: yields (index, instruction) after each instruction has run."""

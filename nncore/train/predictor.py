@@ -1,21 +1,21 @@
 """Predictor: a network made ready for one batch of samples, for whoever asks often and cannot wait.
 
 `Model.predict` takes any number of samples in any form, and pays for it with ten times the arithmetic of a small network.
-Here everything is found once; a call copies the samples in, runs the tape and reads the answer.
+Here everything is found once; a call runs the tape where the samples lie and reads the answer.
 """
 
 from __future__ import annotations
 
-from nncore._ffi import ffi, lib
-from nncore.errors import DataError, ShapeError, UsageError
+from nncore._ffi import ffi
+from nncore.errors import ShapeError, UsageError
 from nncore.graph.fold import fold as folded
 from nncore.graph.tape import Executor, compile_tape
 from nncore.tensor import DTYPES, Tensor
 from nncore.train.inference import answer
 from nncore.train.samples import Samples
-from nncore.train.steps import externals
+from nncore.train.steps import IMAGES, externals
 
-_FORMATS = {"u8": ("B",), "f32": ("f",)}
+_DTYPES = ("u8", "f32")
 
 
 class Predictor:
@@ -31,31 +31,34 @@ class Predictor:
             raise UsageError(f"batch must be a positive whole number, got {batch!r}")
         if isinstance(model.outputs, dict):
             raise UsageError(f"the network has the heads {', '.join(model.outputs)}: predict gives them all")
-        if dtype not in _FORMATS:
+        if dtype not in _DTYPES:
             raise UsageError(f"samples are bytes (u8) or floats (f32), got {dtype!r}")
-        self._memory = model.memory
-        self._x = Tensor((batch, *model.image_shape), dtype)
-        self._shape = f"{batch} samples of shape {model.image_shape}, {dtype}"
-        data = Samples(self._x)
+        self._memory, self._single = model.memory, batch == 1
+        x = Tensor((batch, *model.image_shape), dtype)
+        self._dtype, self._format, self._nbytes = dtype, DTYPES[dtype][2], x.nbytes
+        self._own, self._shape = x.pointer, f"{batch} samples of shape {model.image_shape}, {dtype}"
+        data = Samples(x)
         z, *_ = model.graph(data, batch, training=False)
         z = answer("proba" if proba else "classes", (folded([z]) if fold else [z])[0])
         self.tape = compile_tape(f"{model.name}/predictor", batch, [], {"y": z}, model.layout)
-        self._step = (executor or Executor()).bound(self.tape, self._memory, externals(data), batch)
-        self._to, self._nbytes, self._count = self._x.pointer, self._x.nbytes, self._x.nbytes // 4 if dtype == "f32" else 0
-        self._floats, self._moves, self._single = ffi.cast("float *", self._to), -1, batch == 1
+        self._ask = (executor or Executor()).asked(self.tape, self._memory, externals(data), IMAGES)
 
     def __call__(self, x):
-        view = x.view() if isinstance(x, Tensor) else memoryview(x)
-        if view.nbytes != self._nbytes or view.format not in _FORMATS[self._x.dtype] or not view.c_contiguous:
-            raise ShapeError(f"the predictor takes {self._shape}; got {view.shape} of format {view.format!r}")
-        ffi.memmove(self._to, view, self._nbytes)
-        if self._count and lib.nn_find_nonfinite(self._floats, self._count) >= 0:
-            raise DataError("a sample is NaN or infinite: clean the data first")
-        self._step()
-        if self._moves != self._memory.moves:
+        if isinstance(x, Tensor) and x.nbytes == self._nbytes and x.dtype == self._dtype:
+            has_moved = self._ask(x.pointer)
+        else:
+            has_moved = self._ask(self._copied(x))
+        if has_moved:
             self._find_answer()
-        found = self._answer.tolist()
-        return found[0] if self._single else found
+        return self._answer[0] if self._scalar else self._answer.tolist()
+
+    def _copied(self, x):
+        """The address of a copy of an array with the buffer protocol."""
+        view = x.view() if isinstance(x, Tensor) else memoryview(x)
+        if view.nbytes != self._nbytes or view.format != self._format or not view.c_contiguous:
+            raise ShapeError(f"the predictor takes {self._shape}; got {view.shape} of format {view.format!r}")
+        ffi.memmove(self._own, view, self._nbytes)
+        return self._own
 
     def _find_answer(self) -> None:
         """Where the answer lies: a typed look into the arena, made again when that has moved."""
@@ -63,4 +66,5 @@ class Predictor:
         dtype = self.tape.real if b.dtype == "real" else b.dtype
         _, nbytes, kind = DTYPES[dtype]
         part = self._memory.view(b.region)[b.offset : b.offset + b.count * nbytes]
-        self._answer, self._moves = part.cast(kind, b.shape), self._memory.moves
+        shape = b.shape[1:] if self._single else b.shape
+        self._answer, self._scalar = part.cast(kind, shape or (1,)), not shape

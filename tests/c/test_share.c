@@ -96,8 +96,10 @@ static void one_rank(bench *b, const nn_kernels *kernels, const char *wanted, vo
     ownership own[ARGS] = {{0}};
     memcpy(b->memory, b->before, (size_t)ARGS * ROOM);
     for (int a = 0; a < b->instr.n_args; a++) {
-        if (find_part(kernels->f32, &b->tape, &b->run, &b->instr, a, size, &p[a]))
+        if (find_memory(&b->tape, &b->run, &b->instr, a, &p[a])) {
+            find_part(kernels->f32, &b->tape, &b->instr, a, size, &p[a]);
             own[a] = owned_by(&p[a], rank, size);
+        }
         for (int64_t i = 0; i < p[a].nbytes; i++)
             if (!owns(&own[a], i))
                 b->memory[(int64_t)a * ROOM + i] = 0x7f;
@@ -112,7 +114,7 @@ static void one_rank(bench *b, const nn_kernels *kernels, const char *wanted, vo
             else if (p[a].how != WHOLE)
                 wrong += b->memory[at] != wanted[at];
             else
-                wrong += !p[a].writes && b->memory[at] != b->before[at];
+                wrong += !writes(&b->instr, size, a) && b->memory[at] != b->before[at];
         }
     CHECK(!foreign && !wrong, "%s on %s, rank %d of %d: %d bytes of others written, %d of its own wrong",
           nn_op_name(b->instr.op), kernels->name, rank, size, foreign, wrong);

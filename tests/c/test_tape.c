@@ -313,6 +313,32 @@ static void watching(const nn_kernels *kernels, int32_t threads)
     tear_down(&s);
 }
 
+/* One input after another, where each of them lies: y = 3 x. */
+static void predicting(const nn_kernels *kernels, int32_t threads)
+{
+    stage s;
+    set_up(&s, threads);
+    nn_buffer buffers[] = {{NN_EXTERNAL, NN_REAL, 2, N}, {NN_WORK, NN_REAL, 0, N}};
+    nn_instr triple = {.op = NN_OP_SCALE, .n_args = 2, .arg = {1, 0}, .dim = {N}, .scalar = {3}};
+    nn_tape tape = {NN_F32, 1, 2, 1, buffers, &triple, {0, 0, REGION}};
+    nn_segment segment = {&tape, 1, NULL};
+    float x[2][N], *y = s.run.base[NN_WORK];
+    for (int i = 0; i < N; i++)
+        x[0][i] = (float)i, x[1][i] = (float)-i;
+    s.run.external_nbytes[2] = sizeof x[0];
+    nn_predictor p = {kernels, &segment, &s.run, 2, N, {0}};
+    CHECK(nn_predict(&p, x[0]) == NN_OK && y[N - 1] == 3 * (N - 1) && s.run.step == 1, "first: %d", p.fault.code);
+    CHECK(nn_predict(&p, x[1]) == NN_OK && y[N - 1] == -3 * (N - 1) && s.run.step == 1, "second: %d", p.fault.code);
+    x[0][N - 1] = INFINITY;
+    CHECK(nn_predict(&p, x[0]) == NN_ERR_NONFINITE && p.fault.instr == -1 && p.fault.index == N - 1 && isinf(p.fault.value) &&
+          y[1] == -3, "an infinity: %d at %lld", p.fault.code, (long long)p.fault.index);
+    p.n_floats = 0;
+    CHECK(nn_predict(&p, x[0]) == NN_OK && isinf(y[N - 1]), "not looked at: %d", p.fault.code);
+    buffers[0].count = N + 1;
+    CHECK(nn_predict(&p, x[1]) == NN_ERR_NOMEM && isinf(y[N - 1]), "longer than the input: %d", p.fault.code);
+    tear_down(&s);
+}
+
 int main(void)
 {
     scratch = aligned_alloc(64, (size_t)nn_scratch_nbytes(MOST));
@@ -330,6 +356,7 @@ int main(void)
             stopping(kernels, threads);
             outside_data(kernels, threads);
             watching(kernels, threads);
+            predicting(kernels, threads);
         }
     free(scratch);
     return check_summary("test_tape");

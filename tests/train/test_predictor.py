@@ -43,8 +43,11 @@ def test_it_takes_floats_and_any_array_of_them():
     x = nn.Tensor((1, *model.image_shape), "f32", array("f", row))
     assert predictor(array("f", row)) == predictor(x) == model.predict(x, proba=True).tolist()[0]
     row[-1] = math.nan
-    with pytest.raises(nn.DataError, match="NaN or infinite"):
-        predictor(array("f", row))
+    bad = nn.Tensor((1, *model.image_shape), "f32", array("f", row))
+    for array_of_them in (array("f", row), bad):
+        with pytest.raises(nn.DataError, match=f"NaN or infinite: element {len(row) - 1} is nan; clean the data"):
+            predictor(array_of_them)
+    assert predictor(x) == model.predict(x, proba=True).tolist()[0]
 
 
 def test_it_follows_the_weights_wherever_they_move():
@@ -53,6 +56,17 @@ def test_it_follows_the_weights_wherever_they_move():
     before = predictor(x)
     model.fit((images(64), labels), epochs=2, batch=16, optimizer=nn.RMSProp(0.01))  # states of its own: the arena grows
     assert predictor(x) == model.predict(x, proba=True).tolist()[0] != before
+
+
+def test_a_refused_sample_does_not_hide_that_the_weights_moved():
+    model = small()
+    model.fit(blobs(), epochs=1, batch=32)
+    predictor, good = model.predictor(dtype="f32", proba=True), array("f", [0.5] * math.prod(model.image_shape))
+    predictor(good)
+    model.fit(blobs(), epochs=1, batch=64, optimizer=nn.RMSProp(0.01))
+    with pytest.raises(nn.DataError):
+        predictor(array("f", [math.inf] * len(good)))
+    assert predictor(good) == model.predict(nn.Tensor((1, *model.image_shape), "f32", good), proba=True).tolist()[0]
 
 
 def test_it_folds_on_request():
