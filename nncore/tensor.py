@@ -19,7 +19,7 @@ DTYPES = {
 }
 _BY_FORMAT = {"f": "f32", "d": "f64", "B": "u8", "b": "u8", "i": "i32", "q": "i64", "l": "i64", "?": "u8"}
 _ALIGNMENT = 64
-_LARGE, _PAGE = 4 << 20, 2 << 20
+_LARGE, _PAGE = 1 << 20, 2 << 20
 
 
 def aligned(nbytes: int) -> memoryview:

@@ -155,7 +155,7 @@ typedef vreal map2_fn(vreal a, vreal b, const vreal *k);
 V_INLINE void map_ahead(const real *y)
 {
     if (VW > 1)
-        __builtin_prefetch((const char *)y + 1024);
+        __builtin_prefetch((const char *)y + 512); /* 1024 is 10 % slower from Zen 4's L3 */
 }
 
 enum { MAP_VECTORS = 2 }; /* of a round, independent of each other: their operations overlap */

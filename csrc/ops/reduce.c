@@ -169,7 +169,7 @@ V_INLINE vreal add_magnitude(vreal lane, vreal x) { return v_add(lane, v_abs(x))
 #ifdef NN_FREE_ORDER
 /* The rival of `nncore bench kernels --against free`: four times as many lanes, so that a chunk alone waits for none. */
 enum { SUM_CHAINS = 1 };
-V_INLINE void sum_beside(const int chains, real *sum, const real *x, int64_t n, vreal (*add)(vreal, vreal))
+V_INLINE void sum_beside(const int chains, real *sum, const real *x, int64_t apart, int64_t n, vreal (*add)(vreal, vreal))
 {
     vsum16 s[4] = {s16_zero(), s16_zero(), s16_zero(), s16_zero()};
     int64_t i = 0;
@@ -184,17 +184,17 @@ V_INLINE void sum_beside(const int chains, real *sum, const real *x, int64_t n, 
         }
     for (int b = 0; b < V_BLOCKS; b++)
         s->v[b] = v_add(v_add(s[0].v[b], s[1].v[b]), v_add(s[2].v[b], s[3].v[b]));
-    (void)chains;
+    (void)chains, (void)apart;
     *sum = s16_total(s);
 }
 #else
 /* Chunks side by side: one alone would wait for its additions, each of which needs the one before. */
 enum { SUM_CHAINS = V_BLOCKS < 4 ? 4 / V_BLOCKS : 1 };
 
-/* The sums of `chains` chunks, all whole but the last, which has `last` elements. */
-V_INLINE void sum_beside(const int chains, real *sum, const real *x, int64_t last, vreal (*add)(vreal, vreal))
+/* The sums of `chains` chunks, which begin so many elements apart, all whole but the last, which has `last` elements. */
+V_INLINE void sum_beside(const int chains, real *sum, const real *x, int64_t apart, int64_t last, vreal (*add)(vreal, vreal))
 {
-    const real *end = x + (chains - 1) * SUM_CHUNK;
+    const real *end = x + (chains - 1) * apart;
     vsum16 s[SUM_CHAINS];
     int64_t i = 0;
     V_UNROLL for (int q = 0; q < chains; q++)
@@ -202,7 +202,7 @@ V_INLINE void sum_beside(const int chains, real *sum, const real *x, int64_t las
     for (; i + 16 <= last; i += 16)
         V_UNROLL for (int q = 0; q < chains; q++)
             V_UNROLL for (int b = 0; b < V_BLOCKS; b++)
-                s[q].v[b] = add(s[q].v[b], v_load(x + q * SUM_CHUNK + i + b * VW));
+                s[q].v[b] = add(s[q].v[b], v_load(x + q * apart + i + b * VW));
     for (int b = 0; b < V_BLOCKS && i + b * VW < last; b++) {
         vmask m = s16_tail(b, last - i);
         s[chains - 1].v[b] = v_select(m, add(s[chains - 1].v[b], v_load_m(end + i + b * VW, m)), s[chains - 1].v[b]);
@@ -210,33 +210,44 @@ V_INLINE void sum_beside(const int chains, real *sum, const real *x, int64_t las
     for (; i < SUM_CHUNK; i += 16)
         V_UNROLL for (int q = 0; q < chains - 1; q++)
             V_UNROLL for (int b = 0; b < V_BLOCKS; b++)
-                s[q].v[b] = add(s[q].v[b], v_load(x + q * SUM_CHUNK + i + b * VW));
+                s[q].v[b] = add(s[q].v[b], v_load(x + q * apart + i + b * VW));
     V_UNROLL for (int q = 0; q < chains; q++)
         sum[q] = s16_total(&s[q]);
 }
 #endif
+
+/* The sums of neighbouring chunks, the last of `last` elements. Each chain walks through a part of its own: caches foresee a few
+ * long streams better than many short ones. */
+V_INLINE void sum_neighbours(real *sum, const real *x, int64_t count, int64_t last, vreal (*add)(vreal, vreal))
+{
+    const int64_t part = count / SUM_CHAINS, left = count % SUM_CHAINS;
+    for (int64_t k = 0; k < part; k++) {
+        real found[SUM_CHAINS];
+        sum_beside(SUM_CHAINS, found, x + k * SUM_CHUNK, part * SUM_CHUNK, k < part - 1 || left ? SUM_CHUNK : last, add);
+        for (int q = 0; q < SUM_CHAINS; q++)
+            sum[q * part + k] = found[q];
+    }
+    x += part * SUM_CHAINS * SUM_CHUNK;
+    sum += part * SUM_CHAINS;
+    if (SUM_CHAINS > 3 && left == 3)
+        sum_beside(SUM_CHAINS > 3 ? 3 : 1, sum, x, SUM_CHUNK, last, add);
+    else if (SUM_CHAINS > 2 && left == 2)
+        sum_beside(SUM_CHAINS > 2 ? 2 : 1, sum, x, SUM_CHUNK, last, add);
+    else if (left)
+        sum_beside(1, sum, x, SUM_CHUNK, last, add);
+}
 
 /* Chunks [begin, end), counted through all shards, each to its place in the team's shared memory. */
 V_INLINE void sum_chunks(const nn_call *c, int64_t shards, int64_t t, int64_t end, vreal (*add)(vreal, vreal))
 {
     const int64_t n = c->dim[0] / shards, chunks = (n + SUM_CHUNK - 1) / SUM_CHUNK;
     const int64_t places = NN_SHARED_NBYTES / (int64_t)sizeof(double);
-    real *partial = (real *)(void *)c->team->shared, sum[SUM_CHAINS];
-    for (int64_t beside; t < end; t += beside) {
-        const int64_t i = t % chunks, left = chunks - i, most = end - t < left ? end - t : left;
-        const real *x = (const real *)c->arg[1] + t / chunks * n + i * SUM_CHUNK;
-        beside = most < SUM_CHAINS ? most : SUM_CHAINS;
-        const int64_t last = beside < left ? SUM_CHUNK : n - (chunks - 1) * SUM_CHUNK;
-        if (SUM_CHAINS > 3 && beside == 4)
-            sum_beside(SUM_CHAINS > 3 ? 4 : 1, sum, x, last, add);
-        else if (SUM_CHAINS > 2 && beside == 3)
-            sum_beside(SUM_CHAINS > 2 ? 3 : 1, sum, x, last, add);
-        else if (SUM_CHAINS > 1 && beside == 2)
-            sum_beside(SUM_CHAINS > 1 ? 2 : 1, sum, x, last, add);
-        else
-            sum_beside(1, sum, x, last, add);
-        for (int64_t q = 0; q < beside; q++)
-            partial[(t + q) % places] = sum[q];
+    real *sum = (real *)(void *)c->team->shared + t % places; /* a call's chunks lie within one round of drive_sum */
+    for (int64_t count; t < end; t += count, sum += count) {
+        const int64_t i = t % chunks, left = chunks - i;
+        count = end - t < left ? end - t : left;
+        sum_neighbours(sum, (const real *)c->arg[1] + t / chunks * n + i * SUM_CHUNK, count,
+                       count < left ? SUM_CHUNK : n - (chunks - 1) * SUM_CHUNK, add);
     }
 }
 
@@ -332,10 +343,9 @@ static void drive_sum(const nn_call *c, int32_t op, int64_t shards)
         nn_team_barrier(team, &c->fault->code);
         for (int64_t t = first; t < last && c->team->rank == 0; t++) {
             const char *shared = c->team->shared;
-            int64_t place = t % places;
-            chunk_push(c, &tree, c->is_double ? ((const double *)(const void *)shared)[place]
-                                              : (double)((const float *)(const void *)shared)[place]);
-            if ((t + 1) % chunks == 0)
+            chunk_push(c, &tree, c->is_double ? ((const double *)(const void *)shared)[t - first]
+                                              : (double)((const float *)(const void *)shared)[t - first]);
+            if (tree.count == chunks)
                 chunk_finish(c, &tree, t / chunks);
         }
         if (last < total)
