@@ -113,7 +113,22 @@ typedef struct nn_look_set {
 } nn_look_set;
 typedef double nn_probe_fn(int32_t what, void *out, const void *data, int64_t nbytes, int64_t repeats);
 
-enum { NN_NORMALS = 64 };
+/* Numbers of a Philox stream, two to a block: element i has block i / 2 mod 2^32 of index + (i / 2^33) 2^32. */
+enum { NN_NUMBERS = 64 }; /* at a time: the first of a call is a multiple */
+typedef enum nn_kind_of_numbers {
+    NN_NUMBERS_UNIFORM,   /* in (0, 1) */
+    NN_NUMBERS_SYMMETRIC, /* uniform in (-scale, scale) */
+    NN_NUMBERS_NORMAL     /* scale N(0, 1) */
+} nn_kind_of_numbers;
+typedef enum nn_stored { NN_STORED_FLOAT, NN_STORED_DOUBLE, NN_STORED_ROUNDED /* to float, in a double */ } nn_stored;
+typedef struct nn_numbers {
+    uint64_t seed, index;
+    uint32_t stream;
+    nn_kind_of_numbers kind;
+    nn_stored stored;
+    double scale;
+} nn_numbers;
+
 
 /* Correctly rounded functions of as many floats as a vector of the level has (vec/exact_f64.h); x and y do not overlap. */
 typedef void nn_exact_fn(float *y, const float *x);
@@ -135,8 +150,7 @@ typedef struct nn_kernel_set {
     double (*cos)(double);
     double (*pow)(double, double);
     nn_exact_set exact;                  /* likewise only there */
-    void (*uniforms)(double *out, uint64_t seed, uint32_t stream, uint64_t index, uint32_t block); /* NN_NORMALS: mix.c */
-    void (*normals)(double *out, double deviation, uint64_t seed, uint32_t stream, uint64_t index, uint32_t block);
+    void (*numbers)(void *out, const nn_numbers *how, int64_t begin, int64_t end); /* likewise: ops/random_kernel.h */
     nn_look_set look;                    /* empty in the f64 sets */
 } nn_kernel_set;
 

@@ -59,7 +59,6 @@ const nn_kernel_set NN_SET = {
     .cos = scalar_cos,
     .pow = scalar_pow,
     .exact = {exact_exp, exact_expm1, exact_log, exact_tanh, exact_sigmoid, exact_softplus, exact_erf, exact_normal_cdf},
-    .uniforms = fill_uniforms,
-    .normals = fill_normals,
+    .numbers = draw_numbers,
 #endif
 };

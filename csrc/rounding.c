@@ -146,19 +146,10 @@ int32_t nn_draw(const nn_kernels *kernels, void *out, int32_t real, int64_t n, i
 {
     if (n < 0 || n > (int64_t)1 << 33 || (real != NN_F32 && real != NN_F64))
         return NN_ERR_ARGUMENT;
+    const nn_numbers how = {seed, index, NN_STREAM_LAB, normal ? NN_NUMBERS_NORMAL : NN_NUMBERS_UNIFORM,
+                            real == NN_F32 ? NN_STORED_FLOAT : NN_STORED_DOUBLE, 1};
     const uint64_t caller = nn_fp_enter();
-    for (int64_t i = 0; i < n; i += NN_NORMALS) {
-        double some[NN_NORMALS];
-        if (normal)
-            kernels->f64->normals(some, 1, seed, NN_STREAM_LAB, index, (uint32_t)(i / 2));
-        else
-            kernels->f64->uniforms(some, seed, NN_STREAM_LAB, index, (uint32_t)(i / 2));
-        for (int64_t j = 0; j < NN_NORMALS && i + j < n; j++)
-            if (real == NN_F32)
-                ((float *)out)[i + j] = (float)some[j];
-            else
-                ((double *)out)[i + j] = some[j];
-    }
+    kernels->f64->numbers(out, &how, 0, n);
     nn_fp_leave(caller);
     return NN_OK;
 }

@@ -41,9 +41,14 @@ def test_products_have_a_share_of_peak(capsys):
     assert all(c["gflops"] > 0 and c["share_of_peak"] > 0 for c in found)
 
 
+def test_random_numbers_have_a_share_of_what_philox_alone_makes(capsys):
+    found = {c["case"]: c["share_of_peak"] for c in bench(capsys, "kernels", "--filter", "init_")["cases"]}
+    assert found["init_uniform"] > 0 and found["init_normal"] > 0 and found.get("spatial_dropout") is None
+
+
 def test_limits(capsys):
     found = bench(capsys, "limits")["cases"]
-    assert [c["shape"] for c in found] == ["2 per broadcast", "L1", "L2", "L3", "memory"]
+    assert [c["shape"] for c in found] == ["2 per broadcast", "words alone", "L1", "L2", "L3", "memory"]
     assert found[0]["gflops"] > 0 and all(c["gbytes_per_s"] > 0 for c in found[1:])
 
 
@@ -103,7 +108,7 @@ def test_whatever_is_timed_is_tested():
 
 def test_probe_refuses_bad_arguments():
     p = Probe(None, 1)
-    for bad in ({"what": 2}, {"threads": 0}, {"nbytes": 64}, {"repeats": -1}):
+    for bad in ({"what": 3}, {"what": -1}, {"threads": 0}, {"nbytes": 64}, {"repeats": -1}):
         x = {"what": lib.NN_PROBE_FMA, "threads": 1, "nbytes": p.data.nbytes, "repeats": 1, **bad}
         assert lib.nn_probe(p.kernels, x["what"], x["threads"], p.data.pointer, x["nbytes"], x["repeats"],
                             p.scratch.pointer) == -1

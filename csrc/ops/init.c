@@ -19,43 +19,23 @@ NN_OP_HOST(init_uniform, INIT_UNIFORM)
 NN_OP_HOST(init_normal, INIT_NORMAL)
 #endif
 
+/* ---- KERNEL ---------------------------------------------------------------------------------------------------- */
+#if defined(NN_PASS_KERNEL) && NN_REAL_IS_DOUBLE
+#include "random_kernel.h"
+#endif
+
 /* ---- DRIVER ---------------------------------------------------------------------------------------------------- */
 #ifdef NN_PASS_DRIVER
-static uint64_t init_index(const nn_call *c, int64_t i) { return (uint64_t)c->dim[1] + ((uint64_t)(i / 2) >> 32 << 32); }
-
-/* Elements [i, i + n) := value. */
-static void init_store(const nn_call *c, int64_t i, int64_t n, const double *value)
+/* A share begins at a multiple of 256, and so of NN_NUMBERS. */
+static void init_draw(const nn_call *c, nn_kind_of_numbers kind)
 {
-    if (c->is_double)
-        for (int64_t j = 0; j < n; j++)
-            ((double *)c->arg[0])[i + j] = (double)(float)value[j];
-    else
-        for (int64_t j = 0; j < n; j++)
-            ((float *)c->arg[0])[i + j] = (float)value[j];
-}
-
-/* Elements go by NN_NORMALS, two from each Philox block; a share begins at a multiple of 256. */
-static void init_uniform(const nn_call *c)
-{
+    const nn_numbers how = {c->run->seed, (uint64_t)c->dim[1], NN_STREAM_INIT, kind,
+                            c->is_double ? NN_STORED_ROUNDED : NN_STORED_FLOAT, c->scalar[0]};
     int64_t begin, end;
     nn_team_split(c->team, c->dim[0], 256, &begin, &end);
-    for (int64_t i = begin; i < end; i += NN_NORMALS) {
-        double u[NN_NORMALS];
-        c->math->uniforms(u, c->run->seed, NN_STREAM_INIT, init_index(c, i), (uint32_t)(i / 2));
-        for (int j = 0; j < NN_NORMALS; j++)
-            u[j] = c->scalar[0] * (2 * u[j] - 1);
-        init_store(c, i, end - i < NN_NORMALS ? end - i : NN_NORMALS, u);
-    }
+    c->math->numbers((char *)c->arg[0] + begin * (c->is_double ? 8 : 4), &how, begin, end);
 }
 
-static void init_normal(const nn_call *c)
-{
-    int64_t begin, end;
-    nn_team_split(c->team, c->dim[0], 256, &begin, &end);
-    for (int64_t i = begin; i < end; i += NN_NORMALS) {
-        double z[NN_NORMALS];
-        c->math->normals(z, c->scalar[0], c->run->seed, NN_STREAM_INIT, init_index(c, i), (uint32_t)(i / 2));
-        init_store(c, i, end - i < NN_NORMALS ? end - i : NN_NORMALS, z);
-    }
-}
+static void init_uniform(const nn_call *c) { init_draw(c, NN_NUMBERS_SYMMETRIC); }
+static void init_normal(const nn_call *c) { init_draw(c, NN_NUMBERS_NORMAL); }
 #endif

@@ -194,11 +194,14 @@ NN_DRIVE_ROWS(cutmix, CUTMIX)
 
 static void noise_row(const nn_call *c, int64_t r)
 {
-    double z[NN_NORMALS], sigma = c->scalar[0];
+    const nn_numbers how = {c->run->seed, augment_index(c, r), augment_stream(AUGMENT_NOISE), NN_NUMBERS_NORMAL,
+                            NN_STORED_DOUBLE, 1};
+    double z[NN_NUMBERS], sigma = c->scalar[0];
     int64_t d = c->dim[1];
-    for (int64_t j = 0; j < d; j += NN_NORMALS) {
-        c->math->normals(z, 1, c->run->seed, augment_stream(AUGMENT_NOISE), augment_index(c, r), (uint32_t)(j / 2));
-        for (int64_t i = r * d + j, l = 0; l < NN_NORMALS && j + l < d; l++) {
+    for (int64_t j = 0; j < d; j += NN_NUMBERS) {
+        const int64_t n = d - j < NN_NUMBERS ? d - j : NN_NUMBERS;
+        c->math->numbers(z, &how, j, j + n);
+        for (int64_t i = r * d + j, l = 0; l < n; l++) {
             if (c->is_double)
                 ((double *)c->arg[0])[i + l] = ((const double *)c->arg[1])[i + l] + sigma * z[l];
             else

@@ -89,39 +89,3 @@ static void cutmix(const nn_call *c, int64_t r, int64_t end)
         }
     }
 }
-
-#if NN_REAL_IS_DOUBLE
-/* Numbers uniform in (0, 1) from the 32 Philox blocks from `block`, a multiple of 32, on: two a block (init.c). */
-_Static_assert(NN_NORMALS == (int)PHILOX_PAIRS, "two numbers a block");
-
-static void fill_uniforms(double out[NN_NORMALS], uint64_t seed, uint32_t stream, uint64_t index, uint32_t block)
-{
-    const philox_keys keys = philox_schedule(seed);
-    uint64_t words[PHILOX_PAIRS];
-    philox_words(words, &keys, stream, index, block);
-    philox_uniform(out, words);
-}
-
-/* As many numbers N(0, 1) times a deviation, by Box and Muller: radius and angle from a block's two uniforms. */
-static void fill_normals(double out[NN_NORMALS], double deviation, uint64_t seed, uint32_t stream, uint64_t index,
-                         uint32_t block)
-{
-    enum { PAIRS = NN_NORMALS / 2 };
-    double u[PAIRS], v[PAIRS], even[PAIRS], odd[PAIRS];
-    fill_uniforms(out, seed, stream, index, block);
-    for (int i = 0; i < PAIRS; i++) {
-        u[i] = out[2 * i];
-        v[i] = out[2 * i + 1];
-    }
-    for (int i = 0; i < PAIRS; i += VW) {
-        vreal radius = v_mul(v_set1(deviation), v_sqrt(v_mul(v_set1(-2), v_log(v_load(u + i)))));
-        vreal angle = v_mul(v_set1(0x1.921fb54442d18p2), v_load(v + i));
-        v_store(even + i, v_mul(radius, v_cos(angle)));
-        v_store(odd + i, v_mul(radius, v_sin(angle)));
-    }
-    for (int i = 0; i < PAIRS; i++) {
-        out[2 * i] = even[i];
-        out[2 * i + 1] = odd[i];
-    }
-}
-#endif

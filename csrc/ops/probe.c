@@ -3,6 +3,7 @@
  *   fma    FMAs of the shape of a register tile: one broadcast from L1 for every two, nothing else (performance.md,
  *          section 1). Real code may not do better, and a plain FMA loop without loads is not what it could reach.
  *   read   vector loads over a range again and again: L1, L2, L3 or memory, by its size
+ *   words  words of Philox and nothing else: numbers at random can be no faster (vec/philox.h)
  *
  * Give it random data: constant operands switch fewer wires, so that the clock stays higher (performance.md 0.4).
  */
@@ -48,10 +49,24 @@ static double probe_read(real *out, const real *data, int64_t n, int64_t repeats
     return (double)repeats * (double)whole * (double)sizeof(real);
 }
 
+/* Returns the words made. */
+static double probe_words(uint64_t *out, int64_t repeats)
+{
+    const philox_keys keys = philox_schedule(1);
+    for (int64_t r = 0; r < repeats; r++) {
+        philox_words(out, &keys, NN_STREAM_LAB, 0, (uint32_t)r * (PHILOX_CHUNK / 4));
+        __asm__ volatile("" : : "r"(out) : "memory"); /* or only the last ones would be made */
+    }
+    return (double)repeats * PHILOX_CHUNK;
+}
+
 static double probe_kernel(int32_t what, void *out, const void *data, int64_t nbytes, int64_t repeats)
 {
-    return what == NN_PROBE_FMA ? probe_fma(out, data, repeats)
-                                : probe_read(out, data, nbytes / (int64_t)sizeof(real), repeats);
+    switch (what) {
+    case NN_PROBE_FMA: return probe_fma(out, data, repeats);
+    case NN_PROBE_WORDS: return probe_words(out, repeats);
+    default: return probe_read(out, data, nbytes / (int64_t)sizeof(real), repeats);
+    }
 }
 #endif
 
@@ -77,7 +92,7 @@ static void probe_rank(const nn_team *team, void *context)
 double nn_probe(const nn_kernels *kernels, int32_t what, int32_t threads, const void *data, int64_t nbytes,
                 int64_t repeats, void *scratch)
 {
-    if ((what != NN_PROBE_FMA && what != NN_PROBE_READ) || threads < 1 || threads > NN_MAX_THREADS || repeats < 0 ||
+    if (what < NN_PROBE_FMA || what > NN_PROBE_WORDS || threads < 1 || threads > NN_MAX_THREADS || repeats < 0 ||
         nbytes < (what == NN_PROBE_FMA ? NN_PROBE_FMA_NBYTES : 0) || !data || !scratch)
         return -1;
     double done[NN_MAX_THREADS] = {0}, total = 0;

@@ -126,16 +126,13 @@ V_INLINE vmask philox_below(const uint64_t *words, int64_t i, uint32_t t)
 }
 
 #if NN_REAL_IS_DOUBLE
-/* uniform53 of all pairs: its 52 bits under the exponent of 2^52, less 2^52 - 1/2, both exact. The first word of a pair is
- * the high one. */
-V_INLINE void philox_uniform(double out[PHILOX_PAIRS], const uint64_t words[PHILOX_PAIRS])
+/* 2^52 times uniform53 of pairs [i, i + VW): their 52 bits under the exponent of 2^52, less 2^52 - 1/2, exact. The first word of
+ * a pair is the high one. */
+V_INLINE vreal philox_uniform(const uint64_t words[PHILOX_PAIRS], int i)
 {
-    for (int i = 0; i < PHILOX_PAIRS; i += VW) {
-        vint w;
-        memcpy(&w, words + i, sizeof w);
-        vint bits = vi_or(vi_srl(vi_sll(w, 32), 12), vi_srl(w, 44));
-        vreal above = v_frombits(vi_or(bits, v_bits(v_set1(0x1p52))));
-        v_store(out + i, v_mul(v_sub(above, v_set1(0x1p52 - 0.5)), v_set1(0x1p-52)));
-    }
+    vint w;
+    memcpy(&w, words + i, sizeof w);
+    vint bits = vi_or(vi_srl(vi_sll(w, 32), 12), vi_srl(w, 44));
+    return v_sub(v_frombits(vi_or(bits, v_bits(v_set1(0x1p52)))), v_set1(0x1p52 - 0.5));
 }
 #endif

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 
 from nncore.bench.cases import Call, Case
-from nncore.bench.kernels import BY_PEAK, Bench, row, shape, steps_for, title
+from nncore.bench.kernels import Bench, limit, row, shape, steps_for, title
 from nncore.bench.limits import Probe
 from nncore.bench.peer import Peer
 from nncore.bench.stats import interval, relative_error
@@ -118,10 +118,10 @@ def measure(case: Case, size: tuple[int, ...], call: Call, probe: Probe, peers: 
         bench.seconds(max(1, steps // 10))
         return bench.seconds(steps)
 
-    taken, around = by_turns([ours, *(r.turn(seconds) for r in rivals)], rounds, probe)
+    work, peak = limit(case, size, probe, math) or (None, probe.peak)
+    taken, around = by_turns([ours, *(r.turn(seconds) for r in rivals)], rounds, peak)
     middle, flop = median(taken[0]), case.flop(*size)
-    shares = [flop / t * 1e-9 / p for t, p in zip(taken[0], around, strict=True)]
-    share = median(shares) if case.op in BY_PEAK and math == "f32" else None  # the peak is that of float32
+    share = median(work / t * 1e-9 / p for t, p in zip(taken[0], around, strict=True)) if work else None
     found = row(title(case), shape(case, size), probe, middle, flop / middle * 1e-9, call.nbytes / middle * 1e-9, share, math)
     found |= {"error": errors[0], "rounds": taken[0]}
     found["peers"] = [against(r.peer, r.name, PEER_MATH[math], taken[0], t, e)
@@ -129,16 +129,16 @@ def measure(case: Case, size: tuple[int, ...], call: Call, probe: Probe, peers: 
     return found
 
 
-def by_turns(turns: list[Callable[[], float]], rounds: int, probe: Probe) -> tuple[list[list[float]], list[float]]:
+def by_turns(turns: list[Callable[[], float]], rounds: int, peak: Callable[[], float]) -> tuple[list[list[float]], list[float]]:
     """Seconds of each in every round, and the peak around every round. Who begins changes."""
-    peaks, taken = [probe.peak()], [[] for _ in turns]
+    peaks, taken = [peak()], [[] for _ in turns]
     for number in range(rounds):
         for i in range(len(turns)):
             who = (i + number) % len(turns)
             time.sleep(PAUSE)
             taken[who].append(turns[who]())
         time.sleep(PAUSE)
-        peaks.append(probe.peak())
+        peaks.append(peak())
     return taken, [(a + b) / 2 for a, b in zip(peaks, peaks[1:], strict=False)]
 
 

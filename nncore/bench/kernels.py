@@ -7,7 +7,7 @@ forms. The executor's two barriers a step (0.6 us on two threads) are in the fig
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
 
@@ -112,6 +112,14 @@ def _tensor(a: Arg, real: str) -> Tensor:
     return found
 
 
+def limit(case: Case, size: tuple[int, ...], probe: Probe, math: str = "f32") -> tuple[float, Callable[[], float]] | None:
+    """What bounds a case from above, if a probe measures it: how much of it a call needs, and how much this machine does in a
+    nanosecond. FMAs of float32 for a product, words of Philox for what draws numbers."""
+    if case.words:
+        return case.words(*size), probe.words
+    return (case.flop(*size), probe.peak) if case.op in BY_PEAK and math == "f32" else None
+
+
 def steps_for(bench: Bench, seconds: float) -> int:
     """Steps that take about so long."""
     once = min(bench.seconds(1) for _ in range(2))
@@ -124,16 +132,16 @@ def measure(case: Case, size: tuple[int, ...], call: Call, probe: Probe, seconds
     """One row of the result: medians over rounds, each between two peak probes. `call` is the case's for this size."""
     bench = Bench(case.op, call, probe)
     steps = steps_for(bench, seconds)
-    taken, shares, flop = [], [], case.flop(*size)
-    before = probe.peak()
+    work, peak = limit(case, size, probe) or (None, probe.peak)
+    taken, shares, before = [], [], peak()
     for _ in range(rounds):
         taken.append(bench.seconds(steps))
-        after = probe.peak()
-        shares.append(flop / taken[-1] * 1e-9 / ((before + after) / 2))
+        after = peak()
+        shares.append((work or 0) / taken[-1] * 1e-9 / ((before + after) / 2))
         before = after
-    middle = median(taken)
+    middle, flop = median(taken), case.flop(*size)
     return row(title(case), shape(case, size), probe, middle, flop / middle * 1e-9, call.nbytes / middle * 1e-9,
-               median(shares) if case.op in BY_PEAK else None) | {"rounds": taken}
+               median(shares) if work else None) | {"rounds": taken}
 
 
 def row(case: str, shape: str, probe: Probe, seconds: float | None, gflops: float | None, gbytes: float | None,

@@ -1,4 +1,4 @@
-"""What this machine can do: FMA rate and read bandwidth, by the probes of csrc/ops/probe.c.
+"""What this machine can do: FMA rate, words of the counter RNG and read bandwidth, by the probes of csrc/ops/probe.c.
 
 *Peak* is the rate of FMAs with one broadcast from L1 for every two, on random data, on as many threads and with the
 same instruction set as the case it is compared with, measured right before and after it: clocks change within
@@ -32,8 +32,10 @@ class Probe:
         self.scratch = Tensor((lib.nn_scratch_nbytes(threads),), "u8")
         self.data = random_floats(lib.NN_PROBE_FMA_NBYTES // 4)
         # Calibrated on one thread: raising a team the first time takes longer than the probe.
-        once = min(self._seconds(lib.NN_PROBE_FMA, self.data, 50, 1)[0] for _ in range(5)) / 50
-        self.repeats = max(1, int(PROBE_SECONDS / once))
+        self.repeats = {}
+        for what in (lib.NN_PROBE_FMA, lib.NN_PROBE_WORDS):
+            once = min(self._seconds(what, self.data, 50, 1)[0] for _ in range(5)) / 50
+            self.repeats[what] = max(1, int(PROBE_SECONDS / once))
 
     def _seconds(self, what: int, data: Tensor, repeats: int, threads: int) -> tuple[float, float]:
         """(seconds, work done)."""
@@ -42,10 +44,18 @@ class Probe:
         return time.perf_counter() - begin, done
 
     def peak(self) -> float:
-        """GFLOP/s of FMAs, now: about two milliseconds, of a team that has been woken before."""
+        """GFLOP/s of FMAs, now."""
+        return self._rate(lib.NN_PROBE_FMA)
+
+    def words(self) -> float:
+        """Words of Philox in a nanosecond, now."""
+        return self._rate(lib.NN_PROBE_WORDS)
+
+    def _rate(self, what: int) -> float:
+        """10^9 a second: about two milliseconds, of a team that has been woken before."""
         for _ in range(WAKE if self.threads > 1 else 0):
-            self._seconds(lib.NN_PROBE_FMA, self.data, self.repeats, self.threads)
-        seconds, done = self._seconds(lib.NN_PROBE_FMA, self.data, self.repeats, self.threads)
+            self._seconds(what, self.data, self.repeats[what], self.threads)
+        seconds, done = self._seconds(what, self.data, self.repeats[what], self.threads)
         return done / seconds * 1e-9
 
     def bandwidth(self, nbytes: int, seconds: float, rounds: int) -> float:

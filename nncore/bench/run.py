@@ -94,6 +94,9 @@ def _limits(plan: Plan, teams: list[Team]) -> Iterator[dict]:
         if plan.text in "limit fma":
             peak = sorted(probe.peak() for _ in range(4 * plan.rounds + 1))[2 * plan.rounds]
             yield kernels.row("limit fma", "2 per broadcast", probe, None, peak, None, 1.0)
+        if plan.text in "limit philox":
+            words = sorted(probe.words() for _ in range(4 * plan.rounds + 1))[2 * plan.rounds]
+            yield kernels.row("limit philox", "words alone", probe, None, None, 4 * words, 1.0)
         for level, nbytes in limits.LEVELS.items():
             if plan.text in f"limit read {level}":
                 speed = probe.bandwidth(nbytes, plan.seconds, plan.rounds)

@@ -147,7 +147,8 @@ class Case:
 
     ``make(size, kind, rng)`` returns a Call; ``sizes`` is the test's grid, ``bench`` the sizes worth timing;
     ``kinds`` the data kinds its bound holds for (``special`` and ``huge`` are run besides, for bits and for NaN);
-    ``alias`` pairs (output, input) that may be one buffer, given one at a time; ``flop(*size)`` counts operations.
+    ``alias`` pairs (output, input) that may be one buffer, given one at a time; ``flop(*size)`` counts operations,
+    ``words(*size)`` those of the counter RNG, where drawing them is what takes the time.
     """
 
     op: str
@@ -161,6 +162,7 @@ class Case:
     variant: str = ""
     naive: Bound | None = None  # of the reference, where its plain loop is less accurate than the kernel's order
     special: bool = True  # the kinds special and huge make sense for it
+    words: Callable[..., int] | None = None
 
     @property
     def name(self) -> str:

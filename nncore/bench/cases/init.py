@@ -15,7 +15,11 @@ def _init(parameter: float):
     return make
 
 
+def _words(n: int) -> int:
+    return 2 * n
+
+
 CASES = [
-    Case("init_uniform", _init(0.07), counts(), SAME, kinds=("normal",), special=False, bench=((200_704,),)),
-    Case("init_normal", _init(0.05), counts(), SAME, kinds=("normal",), special=False, bench=((200_704,),)),
+    Case("init_uniform", _init(0.07), counts(), SAME, kinds=("normal",), special=False, bench=((200_704,),), words=_words),
+    Case("init_normal", _init(0.05), counts(), SAME, kinds=("normal",), special=False, bench=((200_704,),), words=_words),
 ]
