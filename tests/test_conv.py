@@ -87,9 +87,14 @@ LARGE = [(9, 14, 14, 16, 33, 1), (3, 28, 28, 5, 32, 1), (2, 13, 30, 3, 17, 6), (
          (3, 8, 8, 37, 37, (3, 9, 1, 1, 1, 4, 1, 4, 1, 1, 37)), (2, 5, 6, 9, 9, (1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 9)),
          (7, 9, 5, 5, 3, (4, 4, 3, 3, 2, 2, 2, 2, 1, 1, 1)), (3, 30, 31, 6, 4, (5, 5, 1, 1, 4, 4, 4, 4, 2, 2, 1)),
          (2, 6, 35, 4, 8, (2, 3, 2, 3, 0, 1, 1, 1, 2, 2, 2))]  # fmt: skip
+# One channel under 3 x 3 taps: borders of one, two and three places, strides, rows that see no image.
+STEM = [(9, 12, 13, 1, 40, 1), (3, 28, 28, 1, 32, (3, 3, 1, 1, 0, 0, 0, 0, 1, 1, 1)),
+        (2, 9, 10, 1, 19, (3, 3, 2, 3, 2, 1, 0, 2, 1, 1, 1)), (2, 7, 9, 1, 24, (3, 3, 1, 1, 3, 3, 3, 3, 2, 1, 1)),
+        (1, 3, 17, 1, 33, (3, 3, 1, 2, 4, 3, 4, 3, 1, 1, 1)), (17, 2, 2, 1, 16, (3, 3, 1, 1, 2, 2, 2, 2, 2, 1, 1)),
+        (2, 8, 11, 1, 64, (3, 3, 1, 1, 1, 2, 1, 2, 1, 2, 1))]  # fmt: skip
 
 
-@pytest.mark.parametrize("size", LARGE + FEW, ids=conv.title)
+@pytest.mark.parametrize("size", LARGE + FEW + STEM, ids=conv.title)
 def test_integers_are_exact(size):
     layer = Layer(size)
     assert max(np.abs(t).max() for t in layer.textbook()) < 2**24
@@ -98,7 +103,7 @@ def test_integers_are_exact(size):
             assert (layer.run(op, level, threads=2).reshape(want.shape) == want).all(), (op, level)
 
 
-@pytest.mark.parametrize("size", LARGE[:6] + FEW, ids=conv.title)
+@pytest.mark.parametrize("size", LARGE[:6] + FEW + STEM, ids=conv.title)
 def test_random_bits_are_the_same_everywhere(size):
     layer, draw = Layer(size), np.random.default_rng(2)
     for name in ("x", "w", "dy", "b"):

@@ -38,6 +38,7 @@ NN_OP(conv_bwd_weight, CONV_BWD_WEIGHT)
 typedef struct conv_weight_plan {
     int flat, across; /* across: depthwise; a row is a tap, its channels stand in the lanes */
     int lanes;        /* chains stand in the lanes, and an output channel is a vector */
+    int window;       /* one input channel under 3 x 3 taps: one strip of one block */
     int64_t strips, rows, blocks, groups, nr, panels, units; /* rows of a strip, blocks of rows, panels of a group */
 } conv_weight_plan;
 
@@ -57,6 +58,7 @@ static inline conv_weight_plan conv_plan_weight(const conv_shape *v, int64_t mr,
     int inside = v->pl == 0 && (v->Q - 1) * v->sw + v->S <= v->W;
     conv_weight_plan u = {.across = v->G == v->C && v->G == v->K && v->G > 1, .lanes = conv_lanes_suit(v, nr / 2)};
     u.flat = v->dw == 1 && v->S > 1 && (u.across || (v->G == 1 && (inside || v->C < 6)));
+    u.window = !u.lanes && u.flat && nr > 2 && v->C == 1 && v->R == 3 && v->S == 3;
     u.strips = u.flat ? v->R : v->R * v->S;
     u.rows = (u.flat ? v->S : 1) * (v->C / v->G);
     if ((u.across || (u.flat && !inside)) && mr > CONV_LOW)
@@ -64,6 +66,11 @@ static inline conv_weight_plan conv_plan_weight(const conv_shape *v, int64_t mr,
     if (u.lanes) {
         nr = mr > CONV_CHAIN_ROWS ? 4 : 2; /* registers for 24 sums or 12 */
         mr = CONV_CHAIN_ROWS;
+    }
+    if (u.window) {
+        nr /= 2;
+        u.strips = 1;
+        u.rows = mr = v->R * v->S;
     }
     u.nr = nr;
     u.groups = u.across ? 1 : v->G;
@@ -166,6 +173,7 @@ static void conv_bwd_weight(const nn_call *c)
 #ifdef NN_PASS_KERNEL
 #include "conv_kernel.h"
 #include "conv_image_kernel.h"
+#include "conv_window_kernel.h"
 #include "conv_gather_kernel.h"
 #include "conv_weight_kernel.h"
 #if !NN_REAL_IS_DOUBLE

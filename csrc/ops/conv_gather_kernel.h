@@ -14,7 +14,9 @@ static void conv_band(conv_job *x, const nn_call *c, const conv_part *part, int6
                 x->h = (conv_axis){0, 1, -v.pt, v.sh, v.dh, v.H, v.R, 0, 1, p, p_end};
                 x->w_axis = (conv_axis){0, 1, -v.pl, v.sw, v.dw, v.W, v.S, 0, 1, 0, v.Q};
             }
-            if (x->by_image)
+            if (x->window)
+                conv_window_images(x, n, end);
+            else if (x->by_image)
                 conv_image_images(x, c->team->scratch, n, end - n);
             else
                 conv_images(x, part, n, end);
@@ -31,7 +33,7 @@ static void conv_band(conv_job *x, const nn_call *c, const conv_part *part, int6
 /* Rows [u, end), counted through all images, with one part of the weights; many whole images at a time. */
 static void conv_with(conv_job *x, const nn_call *c, const conv_part *part, int64_t rows, int64_t u, int64_t end)
 {
-    if (!x->by_image)
+    if (!x->by_image && !x->window)
         conv_pack(x, part, (real *)(void *)c->team->scratch);
     while (u < end) {
         int64_t n = u / rows, p = u % rows, images = at_most((end - u) / rows, x->by_image ? VW : MR);
@@ -53,8 +55,9 @@ static void conv_gather(conv_job *x, const nn_call *c, int64_t rows, int64_t beg
     const int64_t room = NN_RANK_NBYTES / (int64_t)sizeof(real), size = conv_max(1, x->R * x->S * x->inputs * NR);
     conv_part part = {.r1 = x->R, .s1 = x->S, .k1 = x->inputs, .first = 1, .last = 1, .panel_size = size,
                       .packed = (const real *)(const void *)c->team->scratch};
-    x->by_image = conv_image_suits(x, c, conv_max(1, (end - begin) / conv_max(1, rows)));
-    for (int64_t fit = x->by_image ? x->panels : room / size; fit > 0 && part.panel < x->panels; part.panel = part.panel_end) {
+    x->window = conv_window_suits(x);
+    x->by_image = !x->window && conv_image_suits(x, c, conv_max(1, (end - begin) / conv_max(1, rows)));
+    for (int64_t fit = x->window || x->by_image ? x->panels : room / size; fit > 0 && part.panel < x->panels; part.panel = part.panel_end) {
         part.panel_end = at_most(x->panels, part.panel + fit);
         conv_with(x, c, &part, rows, begin, end);
     }

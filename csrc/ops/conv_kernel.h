@@ -161,7 +161,7 @@ typedef struct conv_job {
     int64_t panels;                                             /* of all groups */
     conv_axis h, w_axis;
     int64_t few; /* so many pixels in a row or column are worth a tile; fewer run through the images */
-    int relu, backward, across, by_image;
+    int relu, backward, across, by_image, window;
 } conv_job;
 
 /* The part of the weights that is packed: panels [panel, panel_end), taps of rows [r0, r1) x columns [s0, s1), input

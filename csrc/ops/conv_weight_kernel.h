@@ -21,6 +21,7 @@ typedef struct conv_walk {
     int64_t x_image, x_row, x_pixel, dy_image, dy_row, dy_pixel;
     int64_t tap;              /* between the taps of a depthwise row in x */
     int64_t low, high, slide; /* at column q only rows [low - q slide, high - q slide) see the image */
+    int64_t top, step, height, dilation, tap_row; /* of a window: row p's first taps see row top + p step of so many */
     vmask tail;
 } conv_walk;
 
@@ -28,18 +29,16 @@ typedef struct conv_walk {
 typedef struct conv_place {
     const real *x, *dy;
     real *sums; /* mr x (nv vectors) */
-    int64_t images, rows;
+    int64_t images, first, rows; /* from output row `first` on */
     int resume;
     const char *next_x, *next_dy;
     int64_t x_step, dy_step; /* bytes */
 } conv_place;
 
 /* The compiler may not look through x: or it would load it once more for every use. */
-#if defined(NN_ISA_RANDOM)
-#define V_OPAQUE(x) (void)(x)
-#elif defined(__aarch64__)
+#if defined(__aarch64__) && !defined(NN_ISA_RANDOM)
 #define V_OPAQUE(x) __asm__("" : "+w"(x))
-#elif defined(__x86_64__)
+#elif defined(__x86_64__) && !defined(NN_ISA_RANDOM)
 #define V_OPAQUE(x) __asm__("" : "+v"(x))
 #else
 #define V_OPAQUE(x) (void)(x)
@@ -142,6 +141,7 @@ static conv_dw_fn *const conv_dw_chain_tiles[CONV_WIDE][CONV_CHAIN_ROWS] = {
 #endif
 };
 #endif
+#include "conv_window_weight_kernel.h"
 
 /* Places p of n with 0 <= p stride + at < size. */
 static void conv_seen(int64_t at, int64_t stride, int64_t size, int64_t n, int64_t *begin, int64_t *end)
@@ -183,12 +183,18 @@ static conv_unit conv_unit_of(const conv_shape *v, const conv_weight_plan *plan,
     o->dy_row = v->Q * o->dy_pixel;
     conv_seen(row, v->sh, v->H, v->P, &u.first, &u.last);
     conv_seen(column + (plan->flat ? m / per_tap : 0), v->sw, v->W, v->Q, &o->full, &o->end); /* the leftmost tap */
-    conv_seen(column + (plan->flat ? (m + u.mr - 1) / per_tap : 0), v->sw, v->W, v->Q, &o->begin, &o->full_end);
+    conv_seen(column + (plan->window ? WINDOW - 1 : plan->flat ? (m + u.mr - 1) / per_tap : 0), v->sw, v->W, v->Q, &o->begin,
+              &o->full_end);
     if (o->full >= o->full_end)
         o->full = o->full_end = o->end;
     o->low = -column * per_tap - m;
     o->high = (v->W - column) * per_tap - m;
     int guarded = o->begin < o->full || o->full_end < o->end;
+    if (plan->window) {
+        o->top = -v->pt, o->step = v->sh, o->height = v->H, o->dilation = v->dh, o->tap_row = v->dh * v->W;
+        u.first = 0, u.last = v->P, u.tile = conv_dw_window;
+        return u;
+    }
 #if VW > 1
     if (plan->lanes)
         u.tile = conv_dw_chain_tiles[u.nv - 1][u.mr - 1];
@@ -226,6 +232,7 @@ static void conv_band_weights(const conv_weight_job *w, const real *x, const rea
     for (int64_t i = 0; i < w->units; i++, u++) {
         const conv_walk *o = &u->walk;
         int64_t first = conv_max(u->first, p);
+        at.first = first;
         at.rows = at_most(u->last, p_end) - first;
         at.x = x + u->x + n * o->x_image + first * o->x_row;
         at.dy = dy + u->dy + n * o->dy_image + first * o->dy_row;
