@@ -57,19 +57,13 @@ void nn_drive_range(const nn_call *c, int32_t op, int64_t n, int64_t grain)
 
 static int64_t first_nonfinite(const void *p, int32_t real, int64_t n)
 {
-    /* The exponent's bits all set: NaN or infinity. */
+    if (real != NN_F64)
+        return nn_find_nonfinite(p, n);
     for (int64_t i = 0; i < n; i++) {
-        if (real == NN_F64) {
-            uint64_t u;
-            memcpy(&u, (const char *)p + 8 * i, 8);
-            if ((u >> 52 & 0x7ff) == 0x7ff)
-                return i;
-        } else {
-            uint32_t u;
-            memcpy(&u, (const char *)p + 4 * i, 4);
-            if ((u >> 23 & 0xff) == 0xff)
-                return i;
-        }
+        uint64_t u; /* the exponent's bits all set */
+        memcpy(&u, (const char *)p + 8 * i, 8);
+        if ((u >> 52 & 0x7ff) == 0x7ff)
+            return i;
     }
     return -1;
 }

@@ -52,6 +52,12 @@ def test_limits(capsys):
     assert found[0]["gflops"] > 0 and all(c["gbytes_per_s"] > 0 for c in found[1:])
 
 
+def test_how_long_a_team_takes_to_meet(capsys):
+    assert run(["bench", "limits", "--filter", "barrier", "--threads", "3", "--rounds", "2", "--json", "--quiet"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["cases"]
+    assert (found["case"], found["threads"], found["gflops"]) == ("limit barrier", 3, None) and found["seconds"] > 0
+
+
 def test_training(capsys):
     (found,) = bench(capsys, "train", "--data", "glyphs", "--hidden", "8", "--batch", "500")["cases"]
     assert found["shape"] == "784-8-10 batch 500 10000 images" and isfinite(found["seconds"])
@@ -108,7 +114,7 @@ def test_whatever_is_timed_is_tested():
 
 def test_probe_refuses_bad_arguments():
     p = Probe(None, 1)
-    for bad in ({"what": 3}, {"what": -1}, {"threads": 0}, {"nbytes": 64}, {"repeats": -1}):
+    for bad in ({"what": 4}, {"what": -1}, {"threads": 0}, {"nbytes": 64}, {"repeats": -1}):
         x = {"what": lib.NN_PROBE_FMA, "threads": 1, "nbytes": p.data.nbytes, "repeats": 1, **bad}
         assert lib.nn_probe(p.kernels, x["what"], x["threads"], p.data.pointer, x["nbytes"], x["repeats"],
                             p.scratch.pointer) == -1

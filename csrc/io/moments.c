@@ -157,9 +157,12 @@ int64_t nn_find_nonfinite(const float *data, int64_t n)
     int64_t i = 0;
     while (n - i >= FINITE_BLOCK && !any_nonfinite(data + i)) /* a prediction of one image waits for this: eight times as fast */
         i += FINITE_BLOCK;
-    for (; i < n; i++)
-        if (!(data[i] - data[i] == 0)) /* inf - inf and NaN - NaN are NaN */
+    for (; i < n; i++) {
+        uint32_t u; /* by bits: inf - inf would raise a flag */
+        memcpy(&u, data + i, 4);
+        if ((u >> 23 & 0xff) == 0xff)
             return i;
+    }
     return -1;
 }
 

@@ -19,7 +19,8 @@
  * Math modes bf16, bf16x3, bf16x6: blocks of 32 terms (bf16.h, conv_shape.h); where there are groups f32 is used all the same.
  * What is hard is the border. No patch matrix and no padded copy is made: places of the output whose valid taps are the
  * same make a rectangle, and the register tile runs over that (conv_kernel.h, conv_weight_kernel.h). Layers of few channels
- * put images or chains in the lanes (conv_image_kernel.h).
+ * put images or chains in the lanes (conv_image_kernel.h); a first layer keeps its weights in registers
+ * (conv_window_kernel.h).
  * Threads own whole outputs: rows of y and dx, tiles of dw. A 1x1 convolution of stride 1 is the matrix product it is.
  */
 #ifdef NN_PASS_LIST

@@ -57,7 +57,8 @@ static void conv_gather(conv_job *x, const nn_call *c, int64_t rows, int64_t beg
                       .packed = (const real *)(const void *)c->team->scratch};
     x->window = conv_window_suits(x);
     x->by_image = !x->window && conv_image_suits(x, c, conv_max(1, (end - begin) / conv_max(1, rows)));
-    for (int64_t fit = x->window || x->by_image ? x->panels : room / size; fit > 0 && part.panel < x->panels; part.panel = part.panel_end) {
+    const int64_t fit = x->window || x->by_image ? x->panels : room / size;
+    for (; fit > 0 && part.panel < x->panels; part.panel = part.panel_end) {
         part.panel_end = at_most(x->panels, part.panel + fit);
         conv_with(x, c, &part, rows, begin, end);
     }

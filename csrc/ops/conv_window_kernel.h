@@ -89,7 +89,8 @@ static int64_t conv_window_load(const conv_job *x, int64_t p, conv_window *o)
 {
     const int64_t width = conv_panel_columns(x, p), nv = (width + VW - 1) / VW;
     *o = (conv_window){.x_pixel = x->w_axis.in_step, .x_row = x->h.in_tap * x->in_row, .x_tap = x->w_axis.in_tap,
-                       .y_pixel = x->out_pixel, .tail = v_tail(width - (nv - 1) * VW), .has_bias = x->bias != NULL, .relu = x->relu};
+                       .y_pixel = x->out_pixel, .tail = v_tail(width - (nv - 1) * VW), .has_bias = x->bias != NULL,
+                       .relu = x->relu};
     for (int j = 0; j < NV; j++) {
         const int64_t at = p * NR + j * VW;
         o->bias[j] = v_zero();

@@ -5,8 +5,7 @@ enum { WINDOW_AHEAD_PIXELS = 16 };
 
 /* Columns [q, end) of an output row that see columns [s0, s1) of rows [r0, r1) of taps: best if these are constants. */
 V_INLINE void conv_dw_window_columns(const int r0, const int r1, const int s0, const int s1, const conv_walk *o,
-                                     vreal acc[WINDOW_TAPS], const real *x, const real *dy, int64_t q,
-                                     int64_t end)
+                                     vreal acc[WINDOW_TAPS], const real *x, const real *dy, int64_t q, int64_t end)
 {
     const int64_t x_pixel = o->x_pixel, dy_pixel = o->dy_pixel, tap_row = o->tap_row;
     const vmask tail = o->tail;
@@ -23,7 +22,8 @@ V_INLINE void conv_dw_window_columns(const int r0, const int r1, const int s0, c
 }
 
 /* Columns [q, end) where some taps do not see the image: mostly the left one or the right one. */
-V_INLINE void conv_dw_window_border(const int r0, const int r1, const conv_walk *o, vreal acc[WINDOW_TAPS], const real *x, const real *dy, int64_t q, int64_t end)
+V_INLINE void conv_dw_window_border(const int r0, const int r1, const conv_walk *o, vreal acc[WINDOW_TAPS], const real *x,
+                                    const real *dy, int64_t q, int64_t end)
 {
     for (; q < end; q++) {
         const int s0 = (int)conv_max(0, o->low - q * o->slide), s1 = (int)at_most(WINDOW, o->high - q * o->slide);
@@ -37,7 +37,8 @@ V_INLINE void conv_dw_window_border(const int r0, const int r1, const conv_walk 
 }
 
 /* An output row of which rows [r0, r1) of taps see the image. */
-V_INLINE void conv_dw_window_row(const int r0, const int r1, const conv_walk *o, vreal acc[WINDOW_TAPS], const real *x, const real *dy)
+V_INLINE void conv_dw_window_row(const int r0, const int r1, const conv_walk *o, vreal acc[WINDOW_TAPS], const real *x,
+                                 const real *dy)
 {
     conv_dw_window_border(r0, r1, o, acc, x, dy, o->begin, o->full);
     conv_dw_window_columns(r0, r1, 0, WINDOW, o, acc, x, dy, o->full, o->full_end);

@@ -4,6 +4,7 @@
  *          section 1). Real code may not do better, and a plain FMA loop without loads is not what it could reach.
  *   read   vector loads over a range again and again: L1, L2, L3 or memory, by its size
  *   words  words of Philox and nothing else: numbers at random can be no faster (vec/philox.h)
+ *   meet   barriers of the team: how far apart its processors are, which on a virtual machine changes by the minute
  *
  * Give it random data: constant operands switch fewer wires, so that the clock stays higher (performance.md 0.4).
  */
@@ -84,6 +85,13 @@ static void probe_rank(const nn_team *team, void *context)
 {
     const probe_context *x = context;
     int64_t begin = 0, end = x->nbytes;
+    if (x->what == NN_PROBE_MEET) {
+        const volatile int32_t ok = NN_OK;
+        for (int64_t r = 0; r < x->repeats; r++)
+            nn_team_barrier(team, &ok);
+        x->done[team->rank] = team->rank == 0 ? (double)x->repeats : 0;
+        return;
+    }
     if (x->what == NN_PROBE_READ)
         nn_team_split(team, x->nbytes, 4096, &begin, &end);
     x->done[team->rank] = x->set->probe(x->what, team->scratch, x->data + begin, end - begin, x->repeats);
@@ -92,7 +100,7 @@ static void probe_rank(const nn_team *team, void *context)
 double nn_probe(const nn_kernels *kernels, int32_t what, int32_t threads, const void *data, int64_t nbytes,
                 int64_t repeats, void *scratch)
 {
-    if (what < NN_PROBE_FMA || what > NN_PROBE_WORDS || threads < 1 || threads > NN_MAX_THREADS || repeats < 0 ||
+    if (what < NN_PROBE_FMA || what > NN_PROBE_MEET || threads < 1 || threads > NN_MAX_THREADS || repeats < 0 ||
         nbytes < (what == NN_PROBE_FMA ? NN_PROBE_FMA_NBYTES : 0) || !data || !scratch)
         return -1;
     double done[NN_MAX_THREADS] = {0}, total = 0;

@@ -97,6 +97,8 @@ def _limits(plan: Plan, teams: list[Team]) -> Iterator[dict]:
         if plan.text in "limit philox":
             words = sorted(probe.words() for _ in range(4 * plan.rounds + 1))[2 * plan.rounds]
             yield kernels.row("limit philox", "words alone", probe, None, None, 4 * words, 1.0)
+        if probe.threads > 1 and plan.text in "limit barrier":
+            yield kernels.row("limit barrier", "of all threads", probe, probe.barrier(plan.rounds), None, None, None)
         for level, nbytes in limits.LEVELS.items():
             if plan.text in f"limit read {level}":
                 speed = probe.bandwidth(nbytes, plan.seconds, plan.rounds)
