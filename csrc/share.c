@@ -121,8 +121,8 @@ static void band(part *p, int64_t columns, int64_t grain, int64_t unit)
 static void product_part(const nn_kernel_set *set, const nn_instr *in, int arg, int how, int32_t size, int64_t real, part *p)
 {
     int64_t N = in->dim[0], I = in->dim[1], O = in->dim[2];
-    int64_t m = how == WEIGHT ? I : N, n = how == DATA ? I : O;
-    int by_rows = nn_gemm_by_rows(set, size, m, n);
+    int64_t m = how == WEIGHT ? I : N, n = how == DATA ? I : O, k = how == WEIGHT ? N / in->dim[3] : how == DATA ? O : I;
+    int by_rows = nn_gemm_by_rows(set, size, m, n, k);
     int64_t grain = by_rows ? 1 : set->nr;
     int whole = how == WEIGHT ? (in->dim[3] != 1 || arg == (by_rows ? 2 : 1)) : by_rows ? arg >= 2 : arg == 1;
     if (whole)
@@ -228,11 +228,11 @@ int64_t nn_own_nbytes(const nn_kernel_set *set, const nn_tape *tape, const nn_ru
 
 int nn_is_cut_alike(const nn_kernel_set *set, const nn_instr *in, int32_t size, int32_t finer)
 {
-    int64_t N = in->dim[0], I = in->dim[1], O = in->dim[2];
+    int64_t N = in->dim[0], I = in->dim[1], O = in->dim[2], S = in->op == NN_OP_DENSE_BWD_WEIGHT ? in->dim[3] : 1;
     switch (how_shared(in, finer)) {
-    case FWD: return nn_gemm_by_rows(set, size, N, O) == nn_gemm_by_rows(set, finer, N, O);
-    case DATA: return nn_gemm_by_rows(set, size, N, I) == nn_gemm_by_rows(set, finer, N, I);
-    case WEIGHT: return nn_gemm_by_rows(set, size, I, O) == nn_gemm_by_rows(set, finer, I, O);
+    case FWD: return nn_gemm_by_rows(set, size, N, O, I) == nn_gemm_by_rows(set, finer, N, O, I);
+    case DATA: return nn_gemm_by_rows(set, size, N, I, O) == nn_gemm_by_rows(set, finer, N, I, O);
+    case WEIGHT: return nn_gemm_by_rows(set, size, I, O, N / S) == nn_gemm_by_rows(set, finer, I, O, N / S);
     default: return 1;
     }
 }

@@ -140,7 +140,7 @@ static void dense_bwd_weight(const nn_call *c)
 static void gemm_team(const nn_team *team, const nn_kernel_set *set, const nn_bf16_set *bf16, nn_gemm_args g, int64_t nbytes)
 {
     int64_t begin, end;
-    int by_rows = nn_gemm_by_rows(set, team->size, g.m, g.n);
+    int by_rows = nn_gemm_by_rows(set, team->size, g.m, g.n, g.k);
     nn_team_split(team, by_rows ? g.m : g.n, by_rows ? 1 : set->nr, &begin, &end);
     if (begin == end)
         return;
