@@ -35,7 +35,8 @@ def measure(probe: Probe, peers: list[Peer], seconds: float, rounds: int, math: 
     calls = max(1, int(seconds / once(20)))
     rivals = [Rival(p, p.ask("predict", widths=WIDTHS, math=PEER_MATH[math]), seconds) for p in peers]
     rivals = [r for r in rivals if r.way is not None]
-    taken, _ = by_turns([lambda: (once(calls // 4), once(calls))[1], *(r.turn(seconds) for r in rivals)], rounds, probe.peak)
+    warm = max(1, calls // 4)
+    taken, _ = by_turns([lambda: (once(warm), once(calls))[1], *(r.turn(seconds) for r in rivals)], rounds, probe.peak)
     middle, flop = median(taken[0]), 2 * sum(a * b for a, b in zip(WIDTHS, WIDTHS[1:], strict=False))
     found = row("predict", f"{'-'.join(map(str, WIDTHS))} batch 1", probe, middle, flop / middle * 1e-9, None, None, math)
     found["rounds"] = taken[0]
