@@ -271,17 +271,18 @@ static void conv_lanes_total(const conv_unit *u, const real *lanes, int64_t chai
     }
 }
 
-/* dy of `chains` images, `image` apart, turned. */
-static void conv_turn_dy(const conv_shape *v, const conv_weight_plan *plan, real *to, const real *from, int64_t image,
-                         int64_t chains)
+/* dy of `chains` images, `image` apart, turned: of the panels that these units need, for each rank turns its own. */
+static void conv_turn_dy(const conv_weight_job *w, const conv_weight_plan *plan, const real *from, int64_t image, int64_t chains)
 {
-    const int64_t pixels = v->P * v->Q, size = pixels * v->K;
-    real *place[4 * VW]; /* of each channel, pixel 0 */
+    const conv_shape *v = w->v;
+    const int64_t pixels = v->P * v->Q, size = pixels * v->K, first = w->u->dy, last = w->u[w->units - 1].dy;
+    real *place[4 * VW]; /* of each channel, pixel 0; or NULL */
     int64_t step[4 * VW];
     for (int64_t j = 0; j < plan->panels; j++) {
         const int64_t begin = part_begin(v->K, plan->panels, j), end = part_begin(v->K, plan->panels, j + 1);
         for (int64_t k = begin; k < end; k++) {
-            place[k] = to + (begin * pixels + k - begin) * VW;
+            const int64_t at = begin * pixels * VW;
+            place[k] = at < first || at > last ? NULL : w->turned_dy + at + (k - begin) * VW;
             step[k] = (end - begin) * VW;
         }
     }
@@ -294,8 +295,8 @@ static void conv_turn_dy(const conv_shape *v, const conv_weight_plan *plan, real
         v_transpose(block);
         V_UNROLL for (int q = 0; q < VW; q++)
             if (q < n) {
-                v_store(place[k], block[q]);
-                place[k] += step[k];
+                if (place[k])
+                    v_store(place[k], block[q]), place[k] += step[k];
                 k = k + 1 == v->K ? 0 : k + 1;
             }
     }
@@ -308,7 +309,7 @@ static void conv_chains(const conv_weight_job *w, const conv_weight_plan *plan, 
     const int64_t x_image = v->H * v->W * v->C, dy_image = v->P * v->Q * v->K, chains = (end - n) / CONV_GROUP;
     for (int64_t i = n; i < n + CONV_GROUP; i++) {
         pack(w->turned_x, w->x + i * x_image, CONV_GROUP * x_image, 1, chains, x_image);
-        conv_turn_dy(v, plan, w->turned_dy, w->dy + i * dy_image, CONV_GROUP * dy_image, chains);
+        conv_turn_dy(w, plan, w->dy + i * dy_image, CONV_GROUP * dy_image, chains);
         for (int64_t b = 0; b < w->bands; b++)
             conv_band_weights(w, w->turned_x, w->turned_dy, w->lanes, i > n || b > 0, 0, 1, part_begin(v->P, w->bands, b),
                               part_begin(v->P, w->bands, b + 1));

@@ -114,8 +114,8 @@ class Turns:
         self.before.append(self.probe.peak())
 
     def peaks(self) -> Iterator[float]:
-        """Around each epoch but the first."""
-        return ((a + b) / 2 for a, b in zip(self.before, self.after[1:], strict=False))
+        """The higher of the two around each epoch but the first: a team that slept through a peer's epoch is slow to spread."""
+        return map(max, self.before, self.after[1:])
 
 
 def measure(job: Job, probe: Probe, rounds: int, peers: list[Peer], folder: Path) -> dict:

@@ -376,19 +376,18 @@ class Executor:
         it costs half a microsecond. It sees what memory and the other externals hold at the time, and returns whether a region
         has moved since the call before. Raises as `run` does, and DataError for a NaN or infinity asked with. Not for two
         threads at a time, nor beside another run on this memory."""
-        run, x, moves = ffi.new("nn_run *"), externals[asking], -1
+        run, x, call, moves = ffi.new("nn_run *"), externals[asking], lib.nn_predict, -1
         run.n_samples = tape.batch
         segment = ffi.new("nn_segment[]", [(tape.cdata(), 1, groups(tape, self.kernels, self.worth([tape])).cdata)])
         floats = x.nbytes // DTYPES["f32"][1] if x.dtype == "f32" else 0
         predictor = ffi.new("nn_predictor *", (self.kernels, segment, run, asking, floats))
-        call, keep = lib.nn_predict, segment
 
         def ask(address) -> bool:
             nonlocal moves
             if has_moved := moves != memory.moves:
                 self._bind(run, [tape], memory, externals)
             if status := call(predictor, address):
-                raise explain(status, predictor.fault, [(tape, keep[0].steps)])
+                raise explain(status, predictor.fault, [(tape, segment[0].steps)])  # which keeps the segment alive
             moves = memory.moves
             return has_moved
 
