@@ -129,7 +129,6 @@ typedef struct nn_numbers {
     double scale;
 } nn_numbers;
 
-
 /* Correctly rounded functions of as many floats as a vector of the level has (vec/exact_f64.h); x and y do not overlap. */
 typedef void nn_exact_fn(float *y, const float *x);
 typedef struct nn_exact_set {

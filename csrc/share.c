@@ -117,12 +117,23 @@ static void band(part *p, int64_t columns, int64_t grain, int64_t unit)
     p->stride = columns * unit;
 }
 
+/* Whether a dense product, of which the ranks share what `how` says, is shared by rows. */
+static int is_by_rows(const nn_kernel_set *set, const nn_instr *in, sharing how, int32_t size)
+{
+    const int64_t N = in->dim[0], I = in->dim[1], O = in->dim[2];
+    switch (how) {
+    case FWD: return nn_gemm_by_rows(set, size, N, O, I);
+    case DATA: return nn_gemm_by_rows(set, size, N, I, O);
+    default: return nn_gemm_by_rows(set, size, I, O, N / in->dim[3]);
+    }
+}
+
 /* Of c = a b (m, n): argument 0 is c, 1 and 2 its factors in the instruction's order, 3 the bias. */
-static void product_part(const nn_kernel_set *set, const nn_instr *in, int arg, int how, int32_t size, int64_t real, part *p)
+static void product_part(const nn_kernel_set *set, const nn_instr *in, int arg, sharing how, int32_t size, int64_t real, part *p)
 {
     int64_t N = in->dim[0], I = in->dim[1], O = in->dim[2];
-    int64_t m = how == WEIGHT ? I : N, n = how == DATA ? I : O, k = how == WEIGHT ? N / in->dim[3] : how == DATA ? O : I;
-    int by_rows = nn_gemm_by_rows(set, size, m, n, k);
+    int64_t m = how == WEIGHT ? I : N, n = how == DATA ? I : O;
+    int by_rows = is_by_rows(set, in, how, size);
     int64_t grain = by_rows ? 1 : set->nr;
     int whole = how == WEIGHT ? (in->dim[3] != 1 || arg == (by_rows ? 2 : 1)) : by_rows ? arg >= 2 : arg == 1;
     if (whole)
@@ -228,13 +239,8 @@ int64_t nn_own_nbytes(const nn_kernel_set *set, const nn_tape *tape, const nn_ru
 
 int nn_is_cut_alike(const nn_kernel_set *set, const nn_instr *in, int32_t size, int32_t finer)
 {
-    int64_t N = in->dim[0], I = in->dim[1], O = in->dim[2], S = in->op == NN_OP_DENSE_BWD_WEIGHT ? in->dim[3] : 1;
-    switch (how_shared(in, finer)) {
-    case FWD: return nn_gemm_by_rows(set, size, N, O, I) == nn_gemm_by_rows(set, finer, N, O, I);
-    case DATA: return nn_gemm_by_rows(set, size, N, I, O) == nn_gemm_by_rows(set, finer, N, I, O);
-    case WEIGHT: return nn_gemm_by_rows(set, size, I, O, N / S) == nn_gemm_by_rows(set, finer, I, O, N / S);
-    default: return 1;
-    }
+    const sharing how = how_shared(in, finer);
+    return (how != FWD && how != DATA && how != WEIGHT) || is_by_rows(set, in, how, size) == is_by_rows(set, in, how, finer);
 }
 
 void nn_find_fences(const nn_kernel_set *set, const nn_tape *tape, const nn_run *run, int32_t size, const nn_group *groups,

@@ -59,7 +59,7 @@ static inline conv_weight_plan conv_plan_weight(const conv_shape *v, int64_t mr,
     int inside = v->pl == 0 && (v->Q - 1) * v->sw + v->S <= v->W;
     conv_weight_plan u = {.across = v->G == v->C && v->G == v->K && v->G > 1, .lanes = conv_lanes_suit(v, nr / 2)};
     u.flat = v->dw == 1 && v->S > 1 && (u.across || (v->G == 1 && (inside || v->C < 6)));
-    u.window = !u.lanes && u.flat && nr > 2 && v->C == 1 && v->R == 3 && v->S == 3;
+    u.window = !u.lanes && u.flat && nr > 2 && v->C == 1 && v->R == CONV_WINDOW && v->S == CONV_WINDOW;
     u.strips = u.flat ? v->R : v->R * v->S;
     u.rows = (u.flat ? v->S : 1) * (v->C / v->G);
     if ((u.across || (u.flat && !inside)) && mr > CONV_LOW)

@@ -19,6 +19,7 @@ enum {
     CONV_GROUP = 8,  /* images of one chain of the weight gradient */
     CONV_LOW = 7,    /* rows of the tiles that watch the border or are depthwise, at most */
     CONV_CHAIN_ROWS = 6, /* and of those with chains in the lanes */
+    CONV_WINDOW = 3, /* taps a side of the window that has kernels of its own where there is one input channel */
     CONV_TURN = 8,   /* multiply-adds that could be done while an element is turned into the lanes */
     CONV_TURNED = 1 << 18 /* elements of x and dy with chains in the lanes, at most: a megabyte of L2 */
 };

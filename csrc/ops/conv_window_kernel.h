@@ -2,7 +2,7 @@
  * networks. A tile of conv_kernel.h would have nine terms to a sum and spend a third of its time on beginning and ending.
  * Here all weights of a panel of output channels stay in registers while pixel after pixel streams by. */
 enum {
-    WINDOW = 3,
+    WINDOW = CONV_WINDOW,
     WINDOW_TAPS = WINDOW * WINDOW,
     WINDOW_PIXELS = 2, /* side by side: as many chains as hide the latency of an FMA on its way through nine */
     WINDOW_AHEAD = 1 << 10 /* bytes of y that are asked for before they are written */

@@ -1,5 +1,6 @@
 /* random_kernel.h - numbers from the counter RNG, two to a Philox block: the KERNEL part of init.c, and what draws the noise of
  * mix.c and nn_draw's numbers. In double only; what is drawn is rounded to float at the end. */
+_Static_assert(NN_NUMBERS == (int)PHILOX_PAIRS, "two numbers a block");
 
 /* u in (0, 1), or 2 u - 1 times a limit: both exact but for that product. */
 V_INLINE void draw_uniform(double x[PHILOX_PAIRS], const uint64_t words[PHILOX_PAIRS])

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from nncore._ffi import thread_count
 from nncore.bench import assignment, duel, free, groups, growth, instruments, kernels, latency, limits, others, training
@@ -92,10 +93,10 @@ def bench(plan: Plan, on_case: Callable[[dict], None] = lambda row: None,
 def _limits(plan: Plan, teams: list[Team]) -> Iterator[dict]:
     for probe in (team.probe for team in teams):
         if plan.text in "limit fma":
-            peak = sorted(probe.peak() for _ in range(4 * plan.rounds + 1))[2 * plan.rounds]
+            peak = median(probe.peak() for _ in range(4 * plan.rounds + 1))
             yield kernels.row("limit fma", "2 per broadcast", probe, None, peak, None, 1.0)
         if plan.text in "limit philox":
-            words = sorted(probe.words() for _ in range(4 * plan.rounds + 1))[2 * plan.rounds]
+            words = median(probe.words() for _ in range(4 * plan.rounds + 1))
             yield kernels.row("limit philox", "words alone", probe, None, None, 4 * words, 1.0)
         if probe.threads > 1 and plan.text in "limit barrier":
             yield kernels.row("limit barrier", "of all threads", probe, probe.barrier(plan.rounds), None, None, None)
