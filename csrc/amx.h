@@ -60,6 +60,18 @@ V_INLINE void multiply(void)
     _tile_dpbf16ps(3, 5, 7);
 }
 
+/* The lines of C are fetched in the last steps: sixteen stores of a tile wait for one another's lines (4 to 8 % of a product from
+ * L3), and fetched earlier they would have left L1 again. */
+enum { FETCH_STEPS = 8, FETCH_ROWS = T_SIDE / FETCH_STEPS };
+V_INLINE void fetch_rows(const char *c, int64_t stride, int64_t row)
+{
+    c += row * stride;
+    V_UNROLL for (int i = 0; i < FETCH_ROWS; i++, c += stride) {
+        __builtin_prefetch(c, 1);
+        __builtin_prefetch(c + T_ROW, 1);
+    }
+}
+
 V_INLINE void tile_product(const int planes, const tile_run *o)
 {
     const int64_t a_stride = o->a_stride, a_plane = o->a_plane, a_tile = o->a_tile;
@@ -79,6 +91,8 @@ V_INLINE void tile_product(const int planes, const tile_run *o)
     const char *b = o->b;
     for (int64_t s = 0; s < o->steps; s++, b += planes * T_STEP) {
         const char *a = o->a + o->at[s];
+        if (s >= o->steps - FETCH_STEPS)
+            fetch_rows(c, o->c_stride, (s - (o->steps - FETCH_STEPS)) * FETCH_ROWS);
         load_a(a, a_stride, a_tile);
         load_b(b + (planes - 1) * T_STEP);
         multiply();
@@ -114,44 +128,6 @@ static tile_fn *const tile_products[4] = {NULL, tile_product_1, tile_product_2, 
 
 /* ---- planes ----------------------------------------------------------------------------------------------------- */
 
-/* Whether any of 32 floats is infinite, NaN or beyond the largest bfloat16, for which VCVTNE2PS2BF16 is not bf16_plane. */
-V_INLINE int planes_odd(__m512 v0, __m512 v1)
-{
-    const __m512i size = _mm512_set1_epi32(0x7fffffff);
-    __m512i most = _mm512_max_epi32(_mm512_and_si512(v_bits(v0), size), _mm512_and_si512(v_bits(v1), size));
-    return _mm512_cmpgt_epi32_mask(most, _mm512_set1_epi32(0x7f7f0000)) != 0;
-}
-
-static __m512i planes_slow(__m512 *v0, __m512 *v1)
-{
-    float v[32];
-    uint16_t plane[32];
-    _mm512_storeu_ps(v, *v0);
-    _mm512_storeu_ps(v + 16, *v1);
-    for (int i = 0; i < 32; i++) {
-        float p = bf16_plane(&v[i]);
-        uint32_t u;
-        memcpy(&u, &p, 4);
-        plane[i] = (uint16_t)(u >> 16);
-    }
-    *v0 = _mm512_loadu_ps(v);
-    *v1 = _mm512_loadu_ps(v + 16);
-    return _mm512_loadu_si512(plane);
-}
-
-/* The first plane of v0 and v1, those of v0 in the low half; v0 and v1 become what is left. more: whether that is wanted. */
-V_INLINE __m512i plane_of(__m512 *v0, __m512 *v1, const int first, const int more)
-{
-    if (first && __builtin_expect(planes_odd(*v0, *v1), 0))
-        return planes_slow(v0, v1);
-    __m512i p = (__m512i)_mm512_cvtne2ps_pbh(*v1, *v0);
-    if (more) {
-        *v0 = v_sub(*v0, v_frombits(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(p)), 16)));
-        *v1 = v_sub(*v1, v_frombits(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(p, 1)), 16)));
-    }
-    return p;
-}
-
 /* Element i of the low half beside element i of the high half: the pairs of B. */
 V_INLINE __m512i zip_halves(__m512i p)
 {
@@ -160,38 +136,94 @@ V_INLINE __m512i zip_halves(__m512i p)
     return _mm512_permutexvar_epi16(from, p);
 }
 
+/* Plane p of 32 floats by bf16_plane itself. */
+static __attribute__((noinline)) __m512i slow_plane(__m512 v0, __m512 v1, int p)
+{
+    float v[32];
+    uint16_t plane[32];
+    _mm512_storeu_ps(v, v0);
+    _mm512_storeu_ps(v + 16, v1);
+    for (int i = 0; i < 32; i++) {
+        float part = 0;
+        for (int q = 0; q <= p; q++)
+            part = bf16_plane(&v[i]);
+        uint32_t u;
+        memcpy(&u, &part, 4);
+        plane[i] = (uint16_t)(u >> 16);
+    }
+    return _mm512_loadu_si512(plane);
+}
+
+/* The planes of 32 floats, those of v0 in the low half or, if `pairs`, each beside that of v1. VCVTNE2PS2BF16 is bf16_plane
+ * except where it makes an infinity or a NaN. */
+V_INLINE void planes_of(__m512i *plane, const int planes, const int pairs, __m512 v0, __m512 v1)
+{
+    __m512i p0 = (__m512i)_mm512_cvtne2ps_pbh(v1, v0);
+    const __m512i size = _mm512_set1_epi16(0x7fff), odd = _mm512_set1_epi16(0x7f80);
+    if (__builtin_expect(_mm512_cmpge_epu16_mask(_mm512_and_si512(p0, size), odd) != 0, 0)) {
+        V_UNROLL for (int p = 0; p < planes; p++) {
+            plane[p] = slow_plane(v0, v1, p);
+            if (pairs)
+                plane[p] = zip_halves(plane[p]);
+        }
+        return;
+    }
+    V_UNROLL for (int p = 0; p < planes; p++) {
+        const __m512i zipped = zip_halves(p0);
+        plane[p] = pairs ? zipped : p0;
+        if (p + 1 < planes) {
+            v0 = v_sub(v0, v_frombits(_mm512_slli_epi32(zipped, 16)));
+            v1 = v_sub(v1, v_frombits(_mm512_and_si512(zipped, _mm512_set1_epi32((int)0xffff0000))));
+            p0 = (__m512i)_mm512_cvtne2ps_pbh(v1, v0);
+        }
+    }
+}
+
 /* 32 floats, v0 then v1, as one row of each plane, `apart` bytes from plane to plane. */
 V_INLINE void put_row(char *to, int64_t apart, const int planes, __m512 v0, __m512 v1)
 {
+    __m512i plane[3];
+    planes_of(plane, planes, 0, v0, v1);
     V_UNROLL for (int p = 0; p < planes; p++)
-        _mm512_storeu_si512(to + p * apart, plane_of(&v0, &v1, p == 0, p + 1 < planes));
+        _mm512_storeu_si512(to + p * apart, plane[p]);
 }
 
 /* Two rows of 16 terms, k and k + 1, as one row of pairs of each plane. */
 V_INLINE void put_pairs(char *to, int64_t apart, const int planes, __m512 v0, __m512 v1)
 {
+    __m512i plane[3];
+    planes_of(plane, planes, 1, v0, v1);
     V_UNROLL for (int p = 0; p < planes; p++)
-        _mm512_storeu_si512(to + p * apart, zip_halves(plane_of(&v0, &v1, p == 0, p + 1 < planes)));
+        _mm512_storeu_si512(to + p * apart, plane[p]);
 }
 
-/* The same for a number of planes known at run time. */
-static void put_pairs_of(char *to, int64_t apart, int planes, __m512 v0, __m512 v1)
+/* planes_of for a number of planes known at run time. */
+V_INLINE void split(__m512i *plane, int planes, const int pairs, __m512 v0, __m512 v1)
 {
     if (planes == 1)
-        put_pairs(to, apart, 1, v0, v1);
+        planes_of(plane, 1, pairs, v0, v1);
     else if (planes == 2)
-        put_pairs(to, apart, 2, v0, v1);
+        planes_of(plane, 2, pairs, v0, v1);
     else
-        put_pairs(to, apart, 3, v0, v1);
+        planes_of(plane, 3, pairs, v0, v1);
+}
+
+static void put_pairs_of(char *to, int64_t apart, int planes, __m512 v0, __m512 v1)
+{
+    __m512i plane[3];
+    split(plane, planes, 1, v0, v1);
+    for (int p = 0; p < planes; p++)
+        _mm512_storeu_si512(to + p * apart, plane[p]);
 }
 
 /* Sixteen rows of sixteen 32-bit words turned, from a tile to the first `rows` rows, `stride` bytes apart. */
 V_INLINE void turn(char *to, int64_t stride, const char *from, int64_t rows)
 {
+    const float *row[16];
     vreal block[16];
     V_UNROLL for (int i = 0; i < 16; i++)
-        block[i] = _mm512_loadu_ps(from + i * T_ROW);
-    v_transpose(block);
+        row[i] = (const float *)(const void *)(from + i * T_ROW);
+    v_load_turned(block, row);
     V_UNROLL for (int i = 0; i < 16; i++)
         if (i < rows)
             _mm512_storeu_ps(to + i * stride, block[i]);

@@ -66,8 +66,10 @@ static void conv_planes_of(char *to, int64_t plane, int planes, const float *fro
         const int64_t n = at_most(count, 32);
         const __mmask32 m = n < 32 ? (1u << n) - 1u : ~0u;
         __m512 v0 = v_load_m(from, (vmask)m), v1 = v_load_m(from + 16, (vmask)(m >> 16));
+        __m512i part[3];
+        split(part, planes, 0, v0, v1);
         for (int p = 0; p < planes; p++)
-            _mm512_mask_storeu_epi16(to + p * plane, m, plane_of(&v0, &v1, p == 0, 1));
+            _mm512_mask_storeu_epi16(to + p * plane, m, part[p]);
     }
 }
 
