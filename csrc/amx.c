@@ -36,9 +36,11 @@ static pack_fn *const pack_a[4] = {NULL, pack_a_1, pack_a_2, pack_a_3}, *const p
 /* A whole or ragged block of c from the tiles: through `side`, 32 x 32, where it is ragged. */
 static void block_product(tile_fn *product, tile_run o, float *c, int64_t rsc, int64_t rows, int64_t cols, float *side)
 {
+    o.home = (const char *)c;
+    o.home_stride = rsc * (int64_t)sizeof(float);
     if (rows == T_SIDE && cols == T_SIDE) {
         o.c = c;
-        o.c_stride = rsc * (int64_t)sizeof(float);
+        o.c_stride = o.home_stride;
         product(&o);
         return;
     }

@@ -38,6 +38,8 @@ typedef struct tile_run {
     float *c;
     int64_t c_stride; /* bytes */
     int resume;
+    const char *home; /* the rows, home_stride bytes apart, where c belongs: fetched, unless NULL */
+    int64_t home_stride;
 } tile_run;
 
 V_INLINE void load_a(const char *a, int64_t stride, int64_t tile)
@@ -60,15 +62,15 @@ V_INLINE void multiply(void)
     _tile_dpbf16ps(3, 5, 7);
 }
 
-/* The lines of C are fetched in the last steps: sixteen stores of a tile wait for one another's lines (4 to 8 % of a product from
- * L3), and fetched earlier they would have left L1 again. */
+/* In the last steps the lines are fetched that sums go to: stores wait for one another's lines (4 to 13 % of a product or a
+ * convolution from L3), and fetched earlier they would have left L1 again. */
 enum { FETCH_STEPS = 8, FETCH_ROWS = T_SIDE / FETCH_STEPS };
-V_INLINE void fetch_rows(const char *c, int64_t stride, int64_t row)
+V_INLINE void fetch_home(const tile_run *o, int64_t row)
 {
-    c += row * stride;
-    V_UNROLL for (int i = 0; i < FETCH_ROWS; i++, c += stride) {
-        __builtin_prefetch(c, 1);
-        __builtin_prefetch(c + T_ROW, 1);
+    const char *at = o->home + row * o->home_stride;
+    V_UNROLL for (int i = 0; i < FETCH_ROWS; i++, at += o->home_stride) {
+        __builtin_prefetch(at, 1);
+        __builtin_prefetch(at + T_ROW, 1);
     }
 }
 
@@ -91,8 +93,8 @@ V_INLINE void tile_product(const int planes, const tile_run *o)
     const char *b = o->b;
     for (int64_t s = 0; s < o->steps; s++, b += planes * T_STEP) {
         const char *a = o->a + o->at[s];
-        if (s >= o->steps - FETCH_STEPS)
-            fetch_rows(c, o->c_stride, (s - (o->steps - FETCH_STEPS)) * FETCH_ROWS);
+        if (o->home && s >= o->steps - FETCH_STEPS)
+            fetch_home(o, (s - (o->steps - FETCH_STEPS)) * FETCH_ROWS);
         load_a(a, a_stride, a_tile);
         load_b(b + (planes - 1) * T_STEP);
         multiply();

@@ -157,6 +157,13 @@ static void conv_strip(const tile_conv *x, int64_t f)
         }
 }
 
+/* Where place (row, column) of a band has its outputs from j on. */
+static float *conv_home(const tile_conv *x, float *out, int64_t row, int64_t column, int64_t j)
+{
+    return out + (x->h.out0 + row * x->h.out_step) * x->out_row +
+           (x->w.out0 + (x->w.begin + column) * x->w.out_step) * x->outputs + j;
+}
+
 /* 32 places of one panel of outputs from the tiles' square: + bias, ReLU, to where they belong. */
 static void conv_put(const tile_conv *x, float *out, int64_t p, int64_t f, int64_t j)
 {
@@ -183,11 +190,18 @@ static void conv_put(const tile_conv *x, float *out, int64_t p, int64_t f, int64
             y0 = v_select(v_lt(y0, v_zero()), v_zero(), y0);
             y1 = v_select(v_lt(y1, v_zero()), v_zero(), y1);
         }
-        float *to = out + (x->h.out0 + (p + row) * x->h.out_step) * x->out_row +
-                    (x->w.out0 + (x->w.begin + column) * x->w.out_step) * x->outputs + j;
+        float *to = conv_home(x, out, p + row, column, j);
         v_store_m(to, m0, y0);
         v_store_m(to + 16, m1, y1);
     }
+}
+
+/* 32 places from f on by the outputs of one panel. */
+static void conv_square(const tile_conv *x, tile_run *o, float *out, int64_t p, int64_t f, int64_t j)
+{
+    o->home = (const char *)conv_home(x, out, p + f / x->pitch, f % x->pitch, j); /* but for the places between rows */
+    tile_products[x->v.planes](o);
+    conv_put(x, out, p, f, j);
 }
 
 /* Places [p, p + rows) of an image by outputs [j0, j1), whose weights are packed. */
@@ -200,16 +214,21 @@ static void conv_band(const tile_conv *x, float *out, int64_t p, int64_t j0, int
     for (int64_t s = 0; s < x->steps; s++)
         at[s] = whole ? x->at[s * BF16_BLOCK / x->inputs] + s * BF16_BLOCK % x->inputs * 2 : s * T_ROW;
     tile_run o = {.a = x->strip, .at = at, .steps = x->steps, .a_stride = whole ? pixel : row, .c = x->side,
-                  .a_plane = whole ? x->plane : T_SIDE * row, .a_tile = 16 * (whole ? pixel : row), .c_stride = T_SIDE * 4};
-    for (int64_t f = 0; f < places; f += T_SIDE) {
-        if (whole)
+                  .a_plane = whole ? x->plane : T_SIDE * row, .a_tile = 16 * (whole ? pixel : row), .c_stride = T_SIDE * 4,
+                  .home_stride = x->w.out_step * x->outputs * (int64_t)sizeof(float)};
+    for (int64_t j = j0; whole && j < j1; j += T_SIDE) { /* a panel of weights stays in L1 where it is small */
+        o.b = x->weights + (j - j0) / T_SIDE * panel;
+        for (int64_t f = 0; f < places; f += T_SIDE) {
             o.a = x->image + f * pixel;
-        else if (x->steps)
+            conv_square(x, &o, out, p, f, j);
+        }
+    }
+    for (int64_t f = 0; !whole && f < places; f += T_SIDE) {
+        if (x->steps)
             conv_strip(x, f);
         for (int64_t j = j0; j < j1; j += T_SIDE) {
             o.b = x->weights + (j - j0) / T_SIDE * panel;
-            tile_products[x->v.planes](&o);
-            conv_put(x, out, p, f, j);
+            conv_square(x, &o, out, p, f, j);
         }
     }
 }
