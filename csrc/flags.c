@@ -71,11 +71,12 @@ void nn_fp_leave(uint64_t before) { (void)before; }
 int32_t nn_fp_take(int32_t kinds) { return 0 & kinds; }
 #endif
 
-/* NaN (1) and infinity (2) among float elements [begin, end). */
+/* NaN (1) and infinity (2) among float elements [begin, end). Hardly ever there is one to look for. */
 static int32_t look(const float *x, int64_t begin, int64_t end)
 {
+    const int64_t first = nn_find_nonfinite(x + begin, end - begin);
     int32_t found = 0;
-    for (int64_t i = begin; i < end; i++) {
+    for (int64_t i = first < 0 ? end : begin + first; i < end; i++) {
         uint32_t u;
         memcpy(&u, x + i, 4);
         u &= 0x7fffffff;
