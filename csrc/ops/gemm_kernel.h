@@ -25,17 +25,17 @@ enum {
     A_WIDTH = (MR + VW - 1) / VW * VW,           /* a packed column of A */
     GROUP = 16,                                  /* strips of A packed together */
     RUN = 16,                                    /* k steps that are packed across all parts before the next ones */
-    AHEAD = 8,                                   /* k steps that B is prefetched: 5 to 20 % of a product from L2 */
+    AHEAD = 8, /* k steps that B is prefetched, 5 to 20 % of a product from L2, and columns of A, 2 to 16 % */
     UNROLL = 4,                                  /* k steps between sums of addresses, in tiles one vector wide */
     /* Whom packing does not pay is read in place. Writing a packed copy to L2 costs 6 cycles a vector, so: rows of B for
-     * up to so many strips (128x784x512: 12 % faster than packed, 512x512x512: 5 %), rows of A always (256x256x256: 6 %),
-     * columns of A for a few panels, if a block spans little memory (128x784x128: 12 %, but 784x512x128 is 25 % faster
-     * packed). Rows so many bytes apart share a few sets of the L1 cache: columns ALIAS, or rows twice that, are packed. */
-    SWEEPS_A = 4,
+     * up to so many strips (128x784x512: 12 % faster than packed, 512x512x512: 5 %), A always (256x256x256: 6 %; by columns
+     * 784x128x512: 15 %). Rows so many bytes apart share a few sets of the L1 cache: columns ALIAS, or rows twice that, are
+     * packed. */
     SWEEPS_B = 40,
-    SPAN_A = 1 << 19,
     ALIAS = 2048,
-    SWEEPS_L1 = 20 /* strips for which panels that are turned are used up one by one (32x784x512 nt: 13 %) */
+    SWEEPS_L1 = 20, /* strips for which panels that are turned are used up one by one (128x784x512 nt: 13 %) */
+    TURNED_K = 32,  /* terms from which on it is faster to turn a few rows of C (32x784x512 nt: 20 %) */
+    FETCHED_K = 16  /* terms from which on it takes longer to fetch C than to ask for it (512x128x10: 6 %) */
 };
 enum { SCRATCH = KC * (NC + NR + GROUP * A_WIDTH) }; /* elements that packed panels take */
 _Static_assert(sizeof(real) * (SCRATCH + VW * NC) <= NN_RANK_NBYTES, "must fit the scratch");
@@ -69,7 +69,8 @@ V_INLINE void opaque_walk(const int mr, a_walk *a)
         OPAQUE(a->lower);
 }
 
-/* One k: acc[i][j] = a_i b_j + acc[i][j]. `at` bytes into A's rows. */
+/* One k: acc[i][j] = a_i b_j + acc[i][j]. `at` bytes into A's rows. As many a_i come with the FMAs themselves as two loads a
+ * cycle allow and addresses are simple: where another thread shares the core, what is decoded is the limit (2 to 7 %). */
 V_INLINE void tile_step(const int mr, const int nv, const int by_rows, vreal (*acc)[NV], const a_walk *a, const int at,
                         const real *b, int64_t ahead)
 {
@@ -80,10 +81,12 @@ V_INLINE void tile_step(const int mr, const int nv, const int by_rows, vreal (*a
         __builtin_prefetch(b + ahead + j * VW);
     }
     V_UNROLL for (int i = 0; i < mr; i++) {
-        const char *ai = by_rows ? (i < 7 ? a->upper : a->lower) + below[i % 7] + at : a->upper + i * (int)sizeof(real);
-        vreal v = v_set1(*(const real *)(const void *)ai);
+        const char *at_i = by_rows ? (i < 7 ? a->upper : a->lower) + below[i % 7] + at : a->upper + i * (int)sizeof(real);
+        const real *ai = (const real *)(const void *)at_i;
+        const int direct = nv > 1 && (by_rows ? i % 7 == 0 : i % 2 == 1);
+        const vreal v = direct ? v_zero() : v_set1(*ai);
         V_UNROLL for (int j = 0; j < nv; j++)
-            acc[i][j] = v_fma(v, row[j], acc[i][j]);
+            acc[i][j] = direct ? v_fma_from(ai, row[j], acc[i][j]) : v_fma(v, row[j], acc[i][j]);
     }
 }
 
@@ -127,9 +130,10 @@ V_INLINE void tile(const int mr, const int nv, const int by_rows, const operands
         V_UNROLL for (int j = 0; j < nv; j++)
             acc[i][j] = !o->resume ? v_zero() : j == nv - 1 ? v_load_m(c + j * VW, tail) : v_load(c + j * VW);
     c = o->c + o->next;
-    V_UNROLL for (int i = 0; i < mr; i++, c += rsc)
-        V_UNROLL for (int j = 0; j < nv; j++)
-            __builtin_prefetch(c + j * VW, 1);
+    if (o->k >= FETCHED_K)
+        V_UNROLL for (int i = 0; i < mr; i++, c += rsc)
+            V_UNROLL for (int j = 0; j < nv; j++)
+                __builtin_prefetch(c + j * VW, 1);
     const real *b = o->b;
     const int64_t size = sizeof(real), stride = o->rsa * size, step = (by_rows ? 1 : o->csa) * size;
     a_walk a = {(const char *)o->a, (const char *)o->a + 7 * stride, stride, 3 * stride, 5 * stride};
@@ -146,8 +150,12 @@ V_INLINE void tile(const int mr, const int nv, const int by_rows, const operands
             a.lower += UNROLL * size;
         }
     for (; k > 0; k--, b += rsb, a.upper += step, a.lower += step) {
-        if (by_rows)
+        if (by_rows) {
             opaque_walk(mr, &a);
+        } else { /* no prefetcher follows pieces of a column */
+            __builtin_prefetch(a.upper + AHEAD * step);
+            __builtin_prefetch(a.upper + AHEAD * step + (mr - 1) * size);
+        }
         tile_step(mr, nv, by_rows, acc, &a, 0, b, AHEAD * rsb);
     }
     c = o->c;
@@ -306,11 +314,11 @@ static void pack_parts(real *to, int64_t stride, const real *from, int64_t rs, i
 }
 
 /* Whether the tiles read A where it lies. */
-static int a_reads_in_place(const nn_gemm_args *g, int64_t panels, int64_t kc)
+static int a_reads_in_place(const nn_gemm_args *g, int64_t panels)
 {
     const int64_t size = sizeof(real);
     if (g->rsa == 1)
-        return panels == 1 || (panels <= SWEEPS_A && g->csa * size % ALIAS && kc * g->csa * size <= SPAN_A);
+        return panels == 1 || g->csa * size % ALIAS;
     return g->csa == 1 && (panels == 1 || g->rsa * size % (2 * ALIAS));
 }
 
@@ -319,7 +327,7 @@ static void gemm_sweep(const nn_gemm_args *g, real *scratch, int64_t j0, int64_t
 {
     real *packed_a = scratch, *packed_b = scratch + KC * GROUP * A_WIDTH;
     int64_t strips = (g->m + MR - 1) / MR, panels = (nc + NR - 1) / NR;
-    int b_in_place = g->csb == 1 && strips <= SWEEPS_B, a_in_place = a_reads_in_place(g, panels, kc);
+    int b_in_place = g->csb == 1 && strips <= SWEEPS_B, a_in_place = a_reads_in_place(g, panels);
     const real *b = (const real *)g->b + k0 * g->rsb + j0 * g->csb;
     int64_t placed = b_in_place ? nc / NR : 0;
     int64_t group = g->rsa == 1 ? GROUP : 1;
@@ -357,37 +365,17 @@ static void gemm_wide(const nn_gemm_args *g, real *scratch)
         }
 }
 
-/* Fewer columns than a vector has lanes, and A's columns contiguous: the rows of C go to the lanes, C^T = B^T A^T, and
- * are turned at the end. */
-static void gemm_narrow(const nn_gemm_args *g, real *scratch)
-{
-    real *turned = scratch + SCRATCH;
-    for (int64_t i0 = 0; i0 < g->m; i0 += NC) {
-        nn_gemm_args t = {.m = g->n, .n = at_most(g->m - i0, NC), .k = g->k, .a = g->b, .rsa = g->csb, .csa = g->rsb,
-                          .b = (const real *)g->a + i0, .rsb = g->csa, .csb = 1, .c = turned, .rsc = NC};
-        gemm_wide(&t, scratch);
-        for (int64_t i = 0; i < t.n; i += VW) {
-            int64_t rows = at_most(t.n - i, VW);
-            vreal block[VW];
-            for (int64_t j = 0; j < VW; j++)
-                block[j] = j < g->n ? v_load_m(turned + j * NC + i, v_tail(rows)) : v_zero();
-            v_transpose(block);
-            for (int64_t q = 0; q < rows; q++)
-                v_store_m((real *)g->c + (i0 + i + q) * g->rsc, v_tail(g->n), block[q]);
-        }
-        if (g->bias || g->act)
-            epilogue(g, i0, t.n, 0, g->n);
-    }
-}
-
+#include "gemm_turned_kernel.h"
 #include "gemm_row_kernel.h"
 
 static void gemm_block(const nn_gemm_args *g, void *scratch)
 {
     if (g->m == 1 && g->csb == 1)
         gemm_row(g);
-    else if (g->n < VW && g->m >= NR && g->rsa == 1)
-        gemm_narrow(g, scratch);
+    else if (is_narrow(g))
+        gemm_turned(g, scratch, NC);
+    else if (is_flat(g))
+        gemm_turned(g, scratch, NR);
     else
         gemm_wide(g, scratch);
 }

@@ -16,6 +16,7 @@
  *              v_tail(n): the first n lanes, 0 <= n <= VW; v_load_u8 v_load_f32 v_store_f32 convert, with _m forms;
  *              v_store_u8, v_store_u8_m(p, n, a): integer lanes of 0 to 255 as bytes; v_narrow: rounded to float (double only)
  *   arithmetic v_add v_sub v_mul v_div v_sqrt; v_fma(a, b, c) = a b + c, v_fnma(a, b, c) = c - a b, rounded once;
+ *              v_fma_from(p, b, c) = v_fma(v_set1(*p), b, c);
  *              v_min(a, b) = a < b ? a : b and v_max(a, b) = a > b ? a : b: b if either is NaN or both are zeros
  *   compare    v_lt v_le v_gt v_ge v_eq: ordered, false on NaN; m_and m_or m_not m_any m_all m_count
  *   choose     v_select(m, a, b), vi_select(m, a, b): m ? a : b, bit by bit (NaN and -0 pass through)
@@ -64,6 +65,9 @@ typedef int32_t lane_int;
 #include "vec_neon.h"
 #else
 #include "vec_scalar.h"
+#endif
+#if !defined(V_FMA_FROM)
+V_INLINE vreal v_fma_from(const real *a, vreal b, vreal c) { return v_fma(v_set1(*a), b, c); }
 #endif
 
 /* ---- the same on every ISA ------------------------------------------------------------------------------------*/

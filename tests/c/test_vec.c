@@ -68,6 +68,7 @@ static void arithmetic(void)
     LANES(v_div(va, vb), a[i] / b[i]);
     LANES(v_sqrt(va), root(a[i]));
     LANES(v_fma(va, vb, vc), fused(a[i], b[i], c[i]));
+    LANES(v_fma_from(b, va, vc), fused(b[0], a[i], c[i]));
     LANES(v_fnma(va, vb, vc), fused(-a[i], b[i], c[i]));
     LANES(v_min(va, vb), a[i] < b[i] ? a[i] : b[i]);
     LANES(v_max(va, vb), a[i] > b[i] ? a[i] : b[i]);
