@@ -42,14 +42,15 @@ class Layer:
         self.x, self.w = integers(self.N, self.H, self.W, self.C), integers(self.R, self.S, self.C // self.G, self.K)
         self.dy, self.b = integers(self.N, self.P, self.Q, self.K), integers(self.K)
 
-    def run(self, op, level=BEST, threads=1, act=-1, scalars=(), bias=False, real="f32", shards=1):
+    def run(self, op, level=BEST, threads=1, act=-1, scalars=(), bias=False, real="f32", shards=1,
+            planes=0):
         first, second, shape = {"conv_fwd": (self.x, self.w, self.dy.shape), "conv_bwd_data": (self.dy, self.w, self.x.shape),
                                 "conv_bwd_weight": (self.x, self.dy, (shards, *self.w.shape))}[op]
         args = [made(int(np.prod(shape))), argument(first.ravel().tolist()), argument(second.ravel().tolist())]
         if op != "conv_bwd_weight":
             args.append(argument(self.b.tolist()) if bias else None)
         last = shards if op == "conv_bwd_weight" else act
-        (out,) = run_op(op, Call(args, (*self.dims[:16], last), scalars), level, threads, real)
+        (out,) = run_op(op, Call(args, (*self.dims[:16], last, planes), scalars), level, threads, real)
         return np.array(out).reshape(shape)
 
     def windows(self):
@@ -188,6 +189,23 @@ def test_order_of_the_chains(isa):  # noqa: F811
         pairs = [chain(c[i : i + 2]) for i in range(0, 10, 2)]
         want = chain([chain([chain(pairs[:2]), chain(pairs[2:4])]), chain([pairs[4], c[10]])])
         assert set(dw) == {want}, (first, last)
+
+
+@pytest.mark.parametrize(
+    "size", [(16, 5, 6, 3, 35, 1), (32, 6, 5, 34, 4, 1), (256, 5, 5, 6, 16, 1), (64, 4, 4, 4, 4, 15), (48, 5, 5, 3, 4, 1)]
+)
+def test_weights_of_images_that_ranks_share_are_the_sums_of_one_rank(size):
+    """16 to 256 images are parted as branches of the tree, 48 are not; not in integers, so that another order would show."""
+    layer = Layer(size)
+    noise = np.random.default_rng(3)
+    layer.x = noise.standard_normal(layer.x.shape).astype(np.float32)
+    layer.dy = noise.standard_normal(layer.dy.shape).astype(np.float32)
+    for planes in (0, 1, 3) if layer.G == 1 else (0,):
+        want = layer.run("conv_bwd_weight", planes=planes)
+        for level in filter(have, LEVELS):
+            for threads in (2, 4):
+                got = layer.run("conv_bwd_weight", level, threads, planes=planes)
+                assert got.tobytes() == want.tobytes(), (level, threads, planes)
 
 
 @pytest.mark.parametrize("images", (6, 72))

@@ -30,6 +30,8 @@ NN_OP(conv_bwd_weight, CONV_BWD_WEIGHT)
 #endif
 
 #if defined(NN_PASS_REF) || defined(NN_PASS_KERNEL) || defined(NN_PASS_DRIVER)
+#include <string.h>
+
 #include "conv_shape.h"
 #endif
 
@@ -231,12 +233,48 @@ static void conv_bwd_data(const nn_call *c)
         nn_drive_range(c, NN_OP_CONV_BWD_DATA, v.N * v.H, 1);
 }
 
+/* Whether each rank takes a part of the images, so that all of them together read x and dy once: parts that are whole branches of
+ * the tree of sums, whose lanes are full where chains stand in them, and whose weights the shared memory holds. */
+static int conv_parts_images(const nn_call *c, const conv_shape *v, int64_t nbytes)
+{
+    const int lanes = !v->planes && conv_plan_weight(v, c->set->mr, c->set->nr).lanes;
+    const int64_t size = c->team->size, part = v->N / size, chains = part / CONV_GROUP / (lanes ? c->set->nr / 2 : 1);
+    return size > 1 && v->last == 1 && chains > 0 && v->N == chains * size * CONV_GROUP * (lanes ? c->set->nr / 2 : 1) &&
+           (chains & (chains - 1)) == 0 && (size & (size - 1)) == 0 && size * nbytes <= NN_SHARED_NBYTES;
+}
+
+/* The weights of this rank's part of the images, and then of all parts this rank's share of their sum. */
+static void conv_weight_by_images(const nn_call *c, const conv_shape *v, nn_range_fn *kernel, int64_t count, int64_t units)
+{
+    const int64_t nbytes = c->is_double ? 8 : 4, size = c->team->size, rank = c->team->rank, part = v->N / size;
+    int64_t dim[NN_MAX_DIMS], sum_dim[] = {count, size};
+    void *arg[] = {c->team->shared + rank * count * nbytes, (char *)c->arg[1] + rank * part * v->H * v->W * v->C * nbytes,
+                   (char *)c->arg[2] + rank * part * v->P * v->Q * v->K * nbytes};
+    void *sum_arg[] = {c->arg[0], c->team->shared};
+    nn_call own = *c, sum = *c;
+    memcpy(dim, c->dim, sizeof dim);
+    dim[0] = part;
+    own.dim = dim;
+    own.arg = arg;
+    sum.dim = sum_dim;
+    sum.arg = sum_arg;
+    kernel(&own, 0, units);
+    nn_team_barrier(c->team, &c->fault->code);
+    nn_drive_range(&sum, NN_OP_TREE_SUM, count, NN_GRAIN);
+}
+
 static void conv_bwd_weight(const nn_call *c)
 {
-    const conv_shape v = conv_shape_of(c);
-    if (v.planes)
-        conv_drive(c, c->bf16->conv_bwd_weight, conv_strips(&v) * conv_panels(&v));
+    conv_shape v = conv_shape_of(c);
+    const int64_t count = v.R * v.S * (v.C / v.G) * v.K, size = c->team->size;
+    nn_range_fn *kernel = v.planes ? c->bf16->conv_bwd_weight : nn_kernel_of(c, NN_OP_CONV_BWD_WEIGHT);
+    const int by_images = conv_parts_images(c, &v, count * (c->is_double ? 8 : 4));
+    v.N = by_images ? v.N / size : v.N;
+    const int64_t units = v.planes ? conv_strips(&v) * conv_panels(&v) : conv_plan_weight(&v, c->set->mr, c->set->nr).units;
+    v.N = by_images ? v.N * size : v.N;
+    if (by_images)
+        conv_weight_by_images(c, &v, kernel, count, units);
     else
-        nn_drive_range(c, NN_OP_CONV_BWD_WEIGHT, conv_plan_weight(&v, c->set->mr, c->set->nr).units, 1);
+        conv_drive(c, kernel, units);
 }
 #endif
