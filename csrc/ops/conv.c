@@ -21,7 +21,7 @@
  * same make a rectangle, and the register tile runs over that (conv_kernel.h, conv_weight_kernel.h). Layers of few channels
  * put images or chains in the lanes (conv_image_kernel.h); a first layer keeps its weights in registers
  * (conv_window_kernel.h).
- * Threads own whole outputs: rows of y and dx, tiles of dw. A 1x1 convolution of stride 1 is the matrix product it is.
+ * Threads own whole outputs: rows of y and dx, tiles of dw, or for dw a branch of the tree of images. A 1x1 convolution of stride 1 is the matrix product it is.
  */
 #ifdef NN_PASS_LIST
 NN_OP(conv_fwd, CONV_FWD)
@@ -238,22 +238,22 @@ static void conv_bwd_data(const nn_call *c)
 static int conv_parts_images(const nn_call *c, const conv_shape *v, int64_t nbytes)
 {
     const int lanes = !v->planes && conv_plan_weight(v, c->set->mr, c->set->nr).lanes;
-    const int64_t size = c->team->size, part = v->N / size, chains = part / CONV_GROUP / (lanes ? c->set->nr / 2 : 1);
-    return size > 1 && v->last == 1 && chains > 0 && v->N == chains * size * CONV_GROUP * (lanes ? c->set->nr / 2 : 1) &&
+    const int64_t size = c->team->size, group = CONV_GROUP * (lanes ? c->set->nr / 2 : 1), chains = v->N / size / group;
+    return size > 1 && v->last == 1 && chains > 0 && v->N == chains * size * group &&
            (chains & (chains - 1)) == 0 && (size & (size - 1)) == 0 && size * nbytes <= NN_SHARED_NBYTES;
 }
 
-/* The weights of this rank's part of the images, and then of all parts this rank's share of their sum. */
+/* The `count` weights of this rank's part v of the images, and then of all parts this rank's share of their sum. */
 static void conv_weight_by_images(const nn_call *c, const conv_shape *v, nn_range_fn *kernel, int64_t count, int64_t units)
 {
-    const int64_t nbytes = c->is_double ? 8 : 4, size = c->team->size, rank = c->team->rank, part = v->N / size;
-    int64_t dim[NN_MAX_DIMS], sum_dim[] = {count, size};
-    void *arg[] = {c->team->shared + rank * count * nbytes, (char *)c->arg[1] + rank * part * v->H * v->W * v->C * nbytes,
-                   (char *)c->arg[2] + rank * part * v->P * v->Q * v->K * nbytes};
+    const int64_t nbytes = c->is_double ? 8 : 4, rank = c->team->rank, image = rank * v->N;
+    int64_t dim[NN_MAX_DIMS], sum_dim[] = {count, c->team->size};
+    void *arg[] = {c->team->shared + rank * count * nbytes, (char *)c->arg[1] + image * v->H * v->W * v->C * nbytes,
+                   (char *)c->arg[2] + image * v->P * v->Q * v->K * nbytes};
     void *sum_arg[] = {c->arg[0], c->team->shared};
     nn_call own = *c, sum = *c;
     memcpy(dim, c->dim, sizeof dim);
-    dim[0] = part;
+    dim[0] = v->N;
     own.dim = dim;
     own.arg = arg;
     sum.dim = sum_dim;
@@ -265,15 +265,16 @@ static void conv_weight_by_images(const nn_call *c, const conv_shape *v, nn_rang
 
 static void conv_bwd_weight(const nn_call *c)
 {
-    conv_shape v = conv_shape_of(c);
-    const int64_t count = v.R * v.S * (v.C / v.G) * v.K, size = c->team->size;
-    nn_range_fn *kernel = v.planes ? c->bf16->conv_bwd_weight : nn_kernel_of(c, NN_OP_CONV_BWD_WEIGHT);
+    const conv_shape v = conv_shape_of(c);
+    const int64_t count = v.R * v.S * (v.C / v.G) * v.K;
     const int by_images = conv_parts_images(c, &v, count * (c->is_double ? 8 : 4));
-    v.N = by_images ? v.N / size : v.N;
-    const int64_t units = v.planes ? conv_strips(&v) * conv_panels(&v) : conv_plan_weight(&v, c->set->mr, c->set->nr).units;
-    v.N = by_images ? v.N * size : v.N;
+    nn_range_fn *kernel = v.planes ? c->bf16->conv_bwd_weight : nn_kernel_of(c, NN_OP_CONV_BWD_WEIGHT);
+    conv_shape part = v; /* what a rank computes */
+    part.N = by_images ? v.N / c->team->size : v.N;
+    const int64_t units =
+        v.planes ? conv_strips(&part) * conv_panels(&part) : conv_plan_weight(&part, c->set->mr, c->set->nr).units;
     if (by_images)
-        conv_weight_by_images(c, &v, kernel, count, units);
+        conv_weight_by_images(c, &part, kernel, count, units);
     else
         conv_drive(c, kernel, units);
 }
