@@ -34,7 +34,7 @@ def doubles(values):
 
 def relu(c):
     x = c.args[1]
-    yield Way("slow", lambda: [max(v, 0.0) for v in sorted(x)], lambda y: [[0.0] * len(x)])
+    yield Way("slow", lambda: [[max(v, 0.0) for v in x] for _ in range(50)], lambda y: [[0.0] * len(x)])
     yield Way("quick", lambda: [max(v, 0.0) for v in x], lambda y: [y])
 
 def wrong(c):
