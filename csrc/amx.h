@@ -181,25 +181,7 @@ V_INLINE void planes_of(__m512i *plane, const int planes, const int pairs, __m51
     }
 }
 
-/* 32 floats, v0 then v1, as one row of each plane, `apart` bytes from plane to plane. */
-V_INLINE void put_row(char *to, int64_t apart, const int planes, __m512 v0, __m512 v1)
-{
-    __m512i plane[3];
-    planes_of(plane, planes, 0, v0, v1);
-    V_UNROLL for (int p = 0; p < planes; p++)
-        _mm512_storeu_si512(to + p * apart, plane[p]);
-}
-
-/* Two rows of 16 terms, k and k + 1, as one row of pairs of each plane. */
-V_INLINE void put_pairs(char *to, int64_t apart, const int planes, __m512 v0, __m512 v1)
-{
-    __m512i plane[3];
-    planes_of(plane, planes, 1, v0, v1);
-    V_UNROLL for (int p = 0; p < planes; p++)
-        _mm512_storeu_si512(to + p * apart, plane[p]);
-}
-
-/* planes_of for a number of planes known at run time. */
+/* planes_of for a number of planes known at run time, or, inlined with a constant, at once. */
 V_INLINE void split(__m512i *plane, int planes, const int pairs, __m512 v0, __m512 v1)
 {
     if (planes == 1)
@@ -210,13 +192,17 @@ V_INLINE void split(__m512i *plane, int planes, const int pairs, __m512 v0, __m5
         planes_of(plane, 3, pairs, v0, v1);
 }
 
-static void put_pairs_of(char *to, int64_t apart, int planes, __m512 v0, __m512 v1)
+/* 32 floats as one row of 64 bytes of each plane, `apart` bytes from plane to plane: v0 then v1 of one row of A, or `pairs` of
+ * two rows of 16 terms of B, k and k + 1. */
+V_INLINE void put_planes(char *to, int64_t apart, const int planes, const int pairs, __m512 v0, __m512 v1)
 {
     __m512i plane[3];
-    split(plane, planes, 1, v0, v1);
-    for (int p = 0; p < planes; p++)
+    split(plane, planes, pairs, v0, v1);
+    V_UNROLL for (int p = 0; p < planes; p++)
         _mm512_storeu_si512(to + p * apart, plane[p]);
 }
+
+static void put_pairs_of(char *to, int64_t apart, int planes, __m512 v0, __m512 v1) { put_planes(to, apart, planes, 1, v0, v1); }
 
 /* Sixteen rows of sixteen 32-bit words turned, from a tile to the first `rows` rows, `stride` bytes apart. */
 V_INLINE void turn(char *to, int64_t stride, const char *from, int64_t rows)
@@ -245,7 +231,7 @@ V_INLINE void pack_tile(char *to, int64_t apart, const int planes, const int pai
         for (int64_t i = 0; i < 16; i++) {
             const float *row = from + i * rs;
             if (i < is)
-                put_row(put + i * T_ROW, put_apart, planes, v_load_m(row, m0), v_load_m(row + 16, m1));
+                put_planes(put + i * T_ROW, put_apart, planes, 0, v_load_m(row, m0), v_load_m(row + 16, m1));
             else
                 for (int p = 0; p < planes; p++)
                     _mm512_storeu_si512(put + i * T_ROW + p * put_apart, _mm512_setzero_si512());
@@ -253,7 +239,7 @@ V_INLINE void pack_tile(char *to, int64_t apart, const int planes, const int pai
     } else {
         const vmask m = v_tail(is);
         for (int64_t k = 0; k < 32; k += 2)
-            put_pairs(put + k / 2 * T_ROW, put_apart, planes, v_load_m(from + k * cs, k < ks ? m : 0),
+            put_planes(put + k / 2 * T_ROW, put_apart, planes, 1, v_load_m(from + k * cs, k < ks ? m : 0),
                       v_load_m(from + (k + 1) * cs, k + 1 < ks ? m : 0));
     }
     for (int p = 0; p < planes && !straight; p++)

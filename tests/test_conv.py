@@ -42,8 +42,7 @@ class Layer:
         self.x, self.w = integers(self.N, self.H, self.W, self.C), integers(self.R, self.S, self.C // self.G, self.K)
         self.dy, self.b = integers(self.N, self.P, self.Q, self.K), integers(self.K)
 
-    def run(self, op, level=BEST, threads=1, act=-1, scalars=(), bias=False, real="f32", shards=1,
-            planes=0):
+    def run(self, op, level=BEST, threads=1, act=-1, scalars=(), bias=False, real="f32", shards=1, planes=0):
         first, second, shape = {"conv_fwd": (self.x, self.w, self.dy.shape), "conv_bwd_data": (self.dy, self.w, self.x.shape),
                                 "conv_bwd_weight": (self.x, self.dy, (shards, *self.w.shape))}[op]
         args = [made(int(np.prod(shape))), argument(first.ravel().tolist()), argument(second.ravel().tolist())]

@@ -21,7 +21,8 @@
  * same make a rectangle, and the register tile runs over that (conv_kernel.h, conv_weight_kernel.h). Layers of few channels
  * put images or chains in the lanes (conv_image_kernel.h); a first layer keeps its weights in registers
  * (conv_window_kernel.h).
- * Threads own whole outputs: rows of y and dx, tiles of dw, or for dw a branch of the tree of images. A 1x1 convolution of stride 1 is the matrix product it is.
+ * Threads own whole outputs, rows of y and dx, tiles of dw; or branches of the tree of images, which are added at the end.
+ * A 1x1 convolution of stride 1 is the matrix product it is.
  */
 #ifdef NN_PASS_LIST
 NN_OP(conv_fwd, CONV_FWD)
@@ -202,7 +203,7 @@ static void conv_product(const nn_call *c, const conv_shape *v, int64_t inputs, 
     gemm_team(c->team, c->set, c->bf16, g, c->is_double ? 8 : 4);
 }
 
-/* A kernel of another math mode over this rank's part of n images, or of n units of the weights. */
+/* A kernel over this rank's part of n images, or of n units of the weights. */
 static void conv_drive(const nn_call *c, nn_range_fn *kernel, int64_t n)
 {
     int64_t begin, end;

@@ -33,7 +33,7 @@ enum {
      * packed. */
     SWEEPS_B = 40,
     ALIAS = 2048,
-    SWEEPS_L1 = 20, /* strips for which panels that are turned are used up one by one (128x784x512 nt: 13 %) */
+    SWEEPS_L1 = 20, /* strips for which panels that are turned are used up one by one (13 % where 32x784x512 nt was not) */
     TURNED_K = 32,  /* terms from which on it is faster to turn a few rows of C (32x784x512 nt: 20 %) */
     FETCHED_K = 16  /* terms from which on it takes longer to fetch C than to ask for it (512x128x10: 6 %) */
 };
