@@ -54,8 +54,15 @@ V_INLINE void load_b(const char *b)
     _tile_loadd(7, b + T_NBYTES, T_ROW);
 }
 
-V_INLINE void multiply(void)
+V_INLINE void multiply(const int turned)
 {
+    if (turned) { /* c turned: what `a` names are columns in pairs, `b` rows */
+        _tile_dpbf16ps(0, 6, 4);
+        _tile_dpbf16ps(1, 6, 5);
+        _tile_dpbf16ps(2, 7, 4);
+        _tile_dpbf16ps(3, 7, 5);
+        return;
+    }
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
     _tile_dpbf16ps(2, 5, 6);
@@ -74,7 +81,7 @@ V_INLINE void fetch_home(const tile_run *o, int64_t row)
     }
 }
 
-V_INLINE void tile_product(const int planes, const tile_run *o)
+V_INLINE void tile_product(const int planes, const int turned, const tile_run *o)
 {
     const int64_t a_stride = o->a_stride, a_plane = o->a_plane, a_tile = o->a_tile;
     char *c = (char *)o->c, *below = c + 16 * o->c_stride;
@@ -97,23 +104,23 @@ V_INLINE void tile_product(const int planes, const tile_run *o)
             fetch_home(o, (s - (o->steps - FETCH_STEPS)) * FETCH_ROWS);
         load_a(a, a_stride, a_tile);
         load_b(b + (planes - 1) * T_STEP);
-        multiply();
+        multiply(turned);
         if (planes == 2) { /* the order of bf16_pairs */
             load_b(b);
-            multiply();
+            multiply(turned);
             load_a(a + a_plane, a_stride, a_tile);
-            multiply();
+            multiply(turned);
         } else if (planes == 3) {
             load_b(b + T_STEP);
-            multiply();
+            multiply(turned);
             load_a(a + a_plane, a_stride, a_tile);
-            multiply();
+            multiply(turned);
             load_b(b);
-            multiply();
+            multiply(turned);
             load_a(a, a_stride, a_tile);
-            multiply();
+            multiply(turned);
             load_a(a + 2 * a_plane, a_stride, a_tile);
-            multiply();
+            multiply(turned);
         }
     }
     _tile_stored(0, c, o->c_stride);
@@ -123,10 +130,14 @@ V_INLINE void tile_product(const int planes, const tile_run *o)
 }
 
 typedef void tile_fn(const tile_run *o);
-static void tile_product_1(const tile_run *o) { tile_product(1, o); }
-static void tile_product_2(const tile_run *o) { tile_product(2, o); }
-static void tile_product_3(const tile_run *o) { tile_product(3, o); }
+#define TILE_PRODUCTS(planes)                                                                      \
+    static void tile_product_##planes(const tile_run *o) { tile_product(planes, 0, o); }           \
+    static void tile_product_turned_##planes(const tile_run *o) { tile_product(planes, 1, o); }
+TILE_PRODUCTS(1)
+TILE_PRODUCTS(2)
+TILE_PRODUCTS(3)
 static tile_fn *const tile_products[4] = {NULL, tile_product_1, tile_product_2, tile_product_3};
+static tile_fn *const tile_products_turned[4] = {NULL, tile_product_turned_1, tile_product_turned_2, tile_product_turned_3};
 
 /* ---- planes ----------------------------------------------------------------------------------------------------- */
 
@@ -201,8 +212,6 @@ V_INLINE void put_planes(char *to, int64_t apart, const int planes, const int pa
     V_UNROLL for (int p = 0; p < planes; p++)
         _mm512_storeu_si512(to + p * apart, plane[p]);
 }
-
-static void put_pairs_of(char *to, int64_t apart, int planes, __m512 v0, __m512 v1) { put_planes(to, apart, planes, 1, v0, v1); }
 
 /* Sixteen rows of sixteen 32-bit words turned, from a tile to the first `rows` rows, `stride` bytes apart. */
 V_INLINE void turn(char *to, int64_t stride, const char *from, int64_t rows)

@@ -54,9 +54,10 @@ static int has_amx(void)
 {
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
     /* CPUID leaf 7 (Intel SDM 2A, table 3-8); the compilers' headers name these bits differently. */
-    enum { EDX_AMX_BF16 = 1 << 22, EDX_AMX_TILE = 1 << 24, EAX_1_AVX512_BF16 = 1 << 5 };
+    enum { EDX_AMX_BF16 = 1 << 22, EDX_AMX_TILE = 1 << 24, ECX_AVX512_VBMI2 = 1 << 6, EAX_1_AVX512_BF16 = 1 << 5 };
     unsigned a, b, c, d;
-    if (!has_avx512() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & EDX_AMX_BF16) || !(d & EDX_AMX_TILE))
+    if (!has_avx512() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & EDX_AMX_BF16) || !(d & EDX_AMX_TILE) ||
+        !(c & ECX_AVX512_VBMI2))
         return 0;
     if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & EAX_1_AVX512_BF16))
         return 0;

@@ -34,8 +34,8 @@ ISA_FLAGS = {
         "scalar": ["-DNN_ISA_SCALAR", "-mfma", "-fno-tree-vectorize"],
         "avx2": ["-DNN_ISA_AVX2", "-mavx2", "-mfma"],
         "avx512": ["-DNN_ISA_AVX512", "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"],
-        "amx": ["-mamx-tile", "-mamx-bf16", "-mavx512bf16", "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2",
-                "-mfma"],
+        "amx": ["-mamx-tile", "-mamx-bf16", "-mavx512bf16", "-mavx512vbmi2", "-mavx512f", "-mavx512dq", "-mavx512bw",
+                "-mavx512vl", "-mavx2", "-mfma"],
     },
     "aarch64": {
         "portable": ["-DNN_ISA_SCALAR", "-fno-tree-vectorize"],
