@@ -87,8 +87,8 @@ V_INLINE void weight_x(const int planes, const tile_weight *o, int64_t image, co
                 column = column == pitch ? 0 : column;
             }
             for (int64_t c = 0; c < v->C; c += 16)
-                weight_pairs_of(weight_lines(o, phase, c) + image * o->image, planes, o, pixel, c, v_tail(at_most(v->C - c, 16)), i,
-                                at_most(o->pairs, i + BF16_BLOCK / 2));
+                weight_pairs_of(weight_lines(o, phase, c) + image * o->image, planes, o, pixel, c,
+                                v_tail(at_most(v->C - c, 16)), i, at_most(o->pairs, i + BF16_BLOCK / 2));
         }
     }
 }
@@ -114,8 +114,9 @@ V_INLINE void weight_dy(const int planes, const tile_weight *o, int64_t image, c
                 for (int64_t i = 0; i < BF16_BLOCK; i += 2)
                     put_planes(turned + i / 2 * T_ROW, T_NBYTES, planes, 1, weight_load(place[i], k, m),
                                weight_load(place[i + 1], k, m));
+                char *to = o->dy + (((q * o->images + image) * o->steps + s) * planes * 2 + t) * T_NBYTES;
                 for (int p = 0; p < planes; p++)
-                    turn(o->dy + ((((q * o->images + image) * o->steps + s) * planes + p) * 2 + t) * T_NBYTES, T_ROW, turned + p * T_NBYTES, 16);
+                    turn(to + p * T_STEP, T_ROW, turned + p * T_NBYTES, 16);
             }
     }
 }

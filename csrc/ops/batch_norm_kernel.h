@@ -194,6 +194,7 @@ V_INLINE void bn_normalise(real *y, const real *x, const real *mean, const real 
     int64_t j = 0;
     for (; j + VW <= C; j += VW) {
         const vreal d = v_sub(v_load(x + j), v_load(mean + j));
+        map_ahead(y + j);
         v_store(y + j, beta ? v_fma(d, v_load(a + j), v_load(beta + j)) : v_mul(d, v_load(a + j)));
     }
     if (j < C) {
@@ -210,6 +211,7 @@ V_INLINE void bn_row_gradient(real *dx, const real *dy, const real *x, const rea
     int64_t j = 0;
     for (; j + VW <= C; j += VW) {
         const vreal d = v_sub(v_load(x + j), v_load(mean + j));
+        map_ahead(dx + j);
         v_store(dx + j, v_mul(v_load(a + j), v_fnma(d, v_load(q + j), v_sub(v_load(dy + j), v_load(p + j)))));
     }
     if (j < C) {

@@ -159,7 +159,7 @@ typedef struct conv_unit {
     int64_t to;                         /* where it stands in dw */
 } conv_unit;
 
-static conv_unit conv_unit_of(const conv_shape *v, const conv_weight_plan *plan, int64_t index)
+static conv_unit conv_unit_of(const conv_shape *v, const conv_weight_plan *plan, int64_t index, int64_t panels)
 {
     const int64_t lane = plan->lanes ? VW : 1;
     int64_t block = index % plan->blocks, strip = index / plan->blocks % plan->strips;
@@ -167,13 +167,13 @@ static conv_unit conv_unit_of(const conv_shape *v, const conv_weight_plan *plan,
     int64_t r = plan->flat ? strip : strip / v->S, s = plan->flat ? 0 : strip % v->S, inputs = v->C / v->G;
     int64_t m = part_begin(plan->rows, plan->blocks, block), row = r * v->dh - v->pt, column = s * v->dw - v->pl;
     int64_t outputs = v->K / plan->groups, k = g * outputs + j, per_tap = plan->across ? 1 : v->C; /* rows of a tap, if flat */
-    conv_unit u = {.mr = part_begin(plan->rows, plan->blocks, block + 1) - m, .width = at_most(outputs - j, plan->nr), .dy = k};
+    const int64_t width = at_most(outputs - j, panels * plan->nr);
+    conv_unit u = {.mr = part_begin(plan->rows, plan->blocks, block + 1) - m, .width = width, .nv = (width + VW - 1) / VW, .dy = k};
     if (plan->lanes) {
         k = j = part_begin(outputs, plan->panels, panel);
         u.nv = u.width = part_begin(outputs, plan->panels, panel + 1) - j;
         u.dy = j * v->P * v->Q * VW;
-    } else
-        u.nv = (u.width + VW - 1) / VW;
+    }
     u.to = ((r * v->S + s) * inputs + m) * v->K + k;
     u.x = ((row * v->W + column) * v->C + (plan->across ? k + m * v->C : g * inputs + m)) * lane;
     conv_walk *o = &u.walk;
@@ -192,7 +192,7 @@ static conv_unit conv_unit_of(const conv_shape *v, const conv_weight_plan *plan,
     int guarded = o->begin < o->full || o->full_end < o->end;
     if (plan->window) {
         o->top = -v->pt, o->step = v->sh, o->height = v->H, o->dilation = v->dh, o->tap_row = v->dh * v->W;
-        u.first = 0, u.last = v->P, u.tile = conv_dw_window;
+        u.first = 0, u.last = v->P, u.tile = conv_dw_window_tiles[u.nv - 1];
         return u;
     }
 #if VW > 1
@@ -207,8 +207,7 @@ static conv_unit conv_unit_of(const conv_shape *v, const conv_weight_plan *plan,
     return u;
 }
 
-/* What a rank works on. */
-typedef struct conv_weight_job {
+typedef struct conv_weight_job { /* what a rank works on */
     const conv_shape *v;
     const conv_unit *u;
     int64_t units, bands; /* bands of an image, */
@@ -389,10 +388,11 @@ static void conv_bwd_weight(const nn_call *c, int64_t begin, int64_t end)
     conv_weight_job w = {.v = &v, .u = u, .x = c->arg[1], .dy = c->arg[2], .turned_x = turned, .turned_dy = turned + x_turned,
                          .lanes = lanes};
     conv_plan_bands(&w, &plan);
-    for (; begin < end; begin += w.units) {
-        w.units = at_most(end - begin, fit);
+    const int64_t panels = plan.window ? WINDOW_PANELS : 1; /* of a unit */
+    for (; begin < end; begin += w.units * panels) {
+        w.units = at_most((end - begin + panels - 1) / panels, fit);
         for (int64_t i = 0; i < w.units; i++)
-            u[i] = conv_unit_of(&v, &plan, begin + i);
+            u[i] = conv_unit_of(&v, &plan, begin + i * panels, at_most(panels, end - begin - i * panels));
         for (int64_t z = 0; z < v.last; z++)
             conv_shard_weights(&w, &plan, plan.lanes ? lanes + w.units * CONV_TILE_SIZE : lanes, z * images, (z + 1) * images,
                                (real *)c->arg[0] + z * v.R * v.S * (v.C / v.G) * v.K);

@@ -102,6 +102,7 @@ V_INLINE void gather_convert(const nn_call *c, real *x, const char *p, int singl
         vreal v = gather_load(p + j * size, 0, kind);
         if (kind != GATHER_AS_IS)
             v = v_mul(v_sub(v, single ? mu : v_load(mean + j)), single ? factor : v_load(scale + j));
+        map_ahead(x + j);
         v_store(x + j, v);
     }
     if (j < d) {

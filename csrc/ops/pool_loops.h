@@ -38,7 +38,11 @@ typedef void window_fn(const pool_data *d, const pool_window *w, int64_t rows, i
 
 V_INLINE int64_t span_size(pool_span s) { return s.end - s.begin; }
 V_INLINE vreal c_load(const real *p, channels k) { return row_load(p + k.j, k.m, k.full); }
-V_INLINE void c_store(real *p, channels k, vreal v) { row_store(p + k.j, k.m, k.full, v); }
+V_INLINE void c_store(real *p, channels k, vreal v)
+{
+    map_ahead(p + k.j);
+    row_store(p + k.j, k.m, k.full, v);
+}
 
 /* The same for a tap, p its first window's in the image. */
 V_INLINE vreal tap_load(const real *p, channels k) { return k.side ? side_load(k.side, p) : c_load(p, k); }
