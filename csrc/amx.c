@@ -133,8 +133,36 @@ static void amx_gemm(const nn_gemm_args *g, void *scratch)
     _tile_release();
 }
 
+/* One step again and again, for nn_probe: 32 x 32 floats of data each as a and as b. */
+V_INLINE void repeat_step(const int planes, const char *a, const char *b, int64_t repeats)
+{
+    for (int64_t r = 0; r < repeats; r++)
+        tile_step(planes, 0, a, T_ROW, T_STEP, T_NBYTES, b);
+}
+
+static double tile_probe(int32_t what, void *out, const void *data, int64_t nbytes, int64_t repeats)
+{
+    const int planes = what - NN_PROBE_BF16 + 1;
+    char *a = out, *b = a + 3 * T_STEP;
+    const float *x = data;
+    (void)nbytes;
+    pack_a[planes](a, x, T_SIDE, 1, T_SIDE, T_SIDE);
+    pack_b[planes](b, x + T_SIDE * T_SIDE, 1, T_SIDE, T_SIDE, T_SIDE);
+    tiles_open();
+    tiles_zero();
+    if (planes == 1)
+        repeat_step(1, a, b, repeats);
+    else if (planes == 2)
+        repeat_step(2, a, b, repeats);
+    else
+        repeat_step(3, a, b, repeats);
+    tiles_store(b + 3 * T_STEP, T_SIDE * sizeof(float));
+    _tile_release();
+    return (double)repeats * 2 * T_SIDE * T_SIDE * T_SIDE;
+}
+
 #include "amx_conv.h"
 #include "amx_weight.h"
 
 extern const nn_bf16_set nn_bf16_amx;
-const nn_bf16_set nn_bf16_amx = {amx_gemm, tile_conv_fwd, tile_conv_bwd_data, tile_conv_bwd_weight};
+const nn_bf16_set nn_bf16_amx = {amx_gemm, tile_conv_fwd, tile_conv_bwd_data, tile_conv_bwd_weight, tile_probe};

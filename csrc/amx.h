@@ -81,6 +81,49 @@ V_INLINE void fetch_home(const tile_run *o, int64_t row)
     }
 }
 
+/* A step of 32 terms: the products of planes in the order of bf16_pairs. */
+V_INLINE void tile_step(const int planes, const int turned, const char *a, int64_t a_stride, int64_t a_plane, int64_t a_tile,
+                        const char *b)
+{
+    load_a(a, a_stride, a_tile);
+    load_b(b + (planes - 1) * T_STEP);
+    multiply(turned);
+    if (planes == 2) {
+        load_b(b);
+        multiply(turned);
+        load_a(a + a_plane, a_stride, a_tile);
+        multiply(turned);
+    } else if (planes == 3) {
+        load_b(b + T_STEP);
+        multiply(turned);
+        load_a(a + a_plane, a_stride, a_tile);
+        multiply(turned);
+        load_b(b);
+        multiply(turned);
+        load_a(a, a_stride, a_tile);
+        multiply(turned);
+        load_a(a + 2 * a_plane, a_stride, a_tile);
+        multiply(turned);
+    }
+}
+
+V_INLINE void tiles_zero(void)
+{
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+}
+
+V_INLINE void tiles_store(char *c, int64_t stride)
+{
+    char *below = c + 16 * stride;
+    _tile_stored(0, c, stride);
+    _tile_stored(1, c + T_ROW, stride);
+    _tile_stored(2, below, stride);
+    _tile_stored(3, below + T_ROW, stride);
+}
+
 V_INLINE void tile_product(const int planes, const int turned, const tile_run *o)
 {
     const int64_t a_stride = o->a_stride, a_plane = o->a_plane, a_tile = o->a_tile;
@@ -92,41 +135,15 @@ V_INLINE void tile_product(const int planes, const int turned, const tile_run *o
         _tile_loadd(2, below, o->c_stride);
         _tile_loadd(3, below + T_ROW, o->c_stride);
     } else {
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
+        tiles_zero();
     }
     const char *b = o->b;
     for (int64_t s = 0; s < o->steps; s++, b += planes * T_STEP) {
-        const char *a = o->a + o->at[s];
         if (o->home && s >= o->steps - FETCH_STEPS)
             fetch_home(o, (s - (o->steps - FETCH_STEPS)) * FETCH_ROWS);
-        load_a(a, a_stride, a_tile);
-        load_b(b + (planes - 1) * T_STEP);
-        multiply(turned);
-        if (planes == 2) { /* the order of bf16_pairs */
-            load_b(b);
-            multiply(turned);
-            load_a(a + a_plane, a_stride, a_tile);
-            multiply(turned);
-        } else if (planes == 3) {
-            load_b(b + T_STEP);
-            multiply(turned);
-            load_a(a + a_plane, a_stride, a_tile);
-            multiply(turned);
-            load_b(b);
-            multiply(turned);
-            load_a(a, a_stride, a_tile);
-            multiply(turned);
-            load_a(a + 2 * a_plane, a_stride, a_tile);
-            multiply(turned);
-        }
+        tile_step(planes, turned, o->a + o->at[s], a_stride, a_plane, a_tile, b);
     }
-    _tile_stored(0, c, o->c_stride);
-    _tile_stored(1, c + T_ROW, o->c_stride);
-    _tile_stored(2, below, o->c_stride);
-    _tile_stored(3, below + T_ROW, o->c_stride);
+    tiles_store(c, o->c_stride);
 }
 
 typedef void tile_fn(const tile_run *o);

@@ -96,11 +96,14 @@ typedef void nn_gemm_fn(const nn_gemm_args *g, void *scratch);
 struct nn_emulated; /* accumulate.h */
 typedef void nn_emulated_fn(const struct nn_emulated *e, void *scratch);
 
+typedef double nn_probe_fn(int32_t what, void *out, const void *data, int64_t nbytes, int64_t repeats);
+
 /* Kernels of the math modes bf16, bf16x3, bf16x6 (bf16.h), on emulated or real tiles: the same bits. */
 typedef struct nn_bf16_set {
     nn_gemm_fn *gemm;
     nn_range_fn *conv_fwd, *conv_bwd_data; /* over images */
     nn_range_fn *conv_bwd_weight;          /* over units: conv_shape.h */
+    nn_probe_fn *probe;                    /* see nn_probe; NULL where there are no tiles */
 } nn_bf16_set;
 /* The loops of instruments.c over n values; look_widen and look_sizes: y = x, y = |x| (ops/instruments_kernel.h). */
 typedef struct nn_look_set {
@@ -111,7 +114,6 @@ typedef struct nn_look_set {
     void (*widen)(double *y, const float *x, int64_t n);
     void (*sizes)(float *y, const float *x, int64_t n);
 } nn_look_set;
-typedef double nn_probe_fn(int32_t what, void *out, const void *data, int64_t nbytes, int64_t repeats);
 
 /* Numbers of a Philox stream, two to a block: element i has block i / 2 mod 2^32 of index + (i / 2^33) 2^32. */
 enum { NN_NUMBERS = 64 }; /* at a time: the first of a call is a multiple */

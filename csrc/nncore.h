@@ -456,11 +456,21 @@ int32_t nn_gemm(const nn_kernels *kernels, int32_t real, int32_t threads, void *
                 const void *bias, int64_t m, int64_t n, int64_t k, int64_t rsc, int64_t rsa, int64_t csa,
                 int64_t rsb, int64_t csb, void *scratch);
 
-/* What nn_probe does: FMAs with one broadcast from L1 for every two; reads of a range; words of Philox; barriers. */
-enum { NN_PROBE_FMA = 0, NN_PROBE_READ = 1, NN_PROBE_WORDS = 2, NN_PROBE_MEET = 3, NN_PROBE_FMA_NBYTES = 16384 };
+/* What nn_probe does: FMAs with one broadcast from L1 for every two; reads of a range; words of Philox; barriers; products of
+ * a math mode with both operands in L1. */
+enum {
+    NN_PROBE_FMA = 0,
+    NN_PROBE_READ = 1,
+    NN_PROBE_WORDS = 2,
+    NN_PROBE_MEET = 3,
+    NN_PROBE_BF16 = 4,
+    NN_PROBE_BF16X3 = 5,
+    NN_PROBE_BF16X6 = 6,
+    NN_PROBE_FMA_NBYTES = 16384 /* of products too, at least */
+};
 /* The machine's limits, for benches: `repeats` rounds over data (nbytes, floats, 64-byte aligned), FMAs on every thread
  * or reads with a part for each, or of 128 words, or barriers of all. Returns the operations, bytes, words or barriers done, for
- * the caller to time; -1 for a bad argument.
+ * the caller to time: 0 for products of a math mode where there are no tiles; -1 for a bad argument.
  * scratch as nn_scratch_nbytes, may not overlap data. */
 double nn_probe(const nn_kernels *kernels, int32_t what, int32_t threads, const void *data, int64_t nbytes,
                 int64_t repeats, void *scratch);

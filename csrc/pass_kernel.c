@@ -47,7 +47,7 @@ const nn_kernel_set NN_SET = {
 #if !NN_REAL_IS_DOUBLE
     .emulated = acc_product,
     .look = {look_describe, look_update, look_twin, look_terms, look_widen, look_sizes},
-    .bf16 = {bf16_gemm, conv_bf16_fwd, conv_bf16_bwd_data, conv_bf16_bwd_weight},
+    .bf16 = {bf16_gemm, conv_bf16_fwd, conv_bf16_bwd_data, conv_bf16_bwd_weight, NULL},
 #endif
     .mr = MR,
     .nr = NR,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from math import isfinite
+from math import isclose, isfinite
 
 import pytest
 
-from nncore.bench import instruments, kernels
+from nncore.bench import instruments, kernels, training
 from nncore.bench.cases import collect
 from nncore.bench.limits import Probe
 from nncore.bench.stats import Interval
 from nncore.cli import run
-from tests.harness import lib, op_names
+from nncore.nn.layers import Dense, ReLU
+from nncore.optim.optimizers import Adam
+from nncore.train.model import Sequential
+from tests.harness import have, lib, op_names
 
 QUICK = ("--rounds", "1", "--seconds", "0.0001", "--threads", "1")
 FIELDS = ["case", "shape", "threads", "math", "isa", "seconds", "gflops", "gbytes_per_s", "share_of_peak", "group",
@@ -48,8 +51,39 @@ def test_random_numbers_have_a_share_of_what_philox_alone_makes(capsys):
 
 def test_limits(capsys):
     found = bench(capsys, "limits")["cases"]
-    assert [c["shape"] for c in found] == ["2 per broadcast", "words alone", "L1", "L2", "L3", "memory"]
-    assert found[0]["gflops"] > 0 and all(c["gbytes_per_s"] > 0 for c in found[1:])
+    products, rest = [c for c in found if c["gflops"]], [c for c in found if not c["gflops"]]
+    modes = ["f32", "bf16", "bf16x3", "bf16x6"] if found[0]["isa"] == "amx" else ["f32"]
+    assert [(c["case"], c["math"]) for c in products] == [("limit fma", "f32"), *(("limit tiles", m) for m in modes[1:])]
+    assert [c["shape"] for c in rest] == ["words alone", "L1", "L2", "L3", "memory"] and all(c["gbytes_per_s"] > 0 for c in rest)
+
+
+@pytest.mark.parametrize("threads", (1, 2))
+def test_modes_have_a_peak_where_there_are_tiles(threads):
+    size = (64, 64, 64)
+    (case,) = (c for c in collect() if c.name == "dense_fwd-no-bias")
+    assert kernels.limit(case, size, Probe("portable", threads), "bf16x3") is None
+    if have("amx"):
+        work, peak = kernels.limit(case, size, Probe("amx", threads), "bf16x3")
+        assert work == 2 * 64**3 and peak() > 0
+
+
+def test_the_least_that_a_step_could_take():
+    """In GFLOP/s: FMAs 2, tiles 8. What the mode leaves to float32 counts by FMAs."""
+    data = training.random_images(64)
+
+    class Machine:
+        def __init__(self, tiles: bool):
+            self.products = lambda math: (lambda: 8.0) if math != "f32" and tiles else None if math != "f32" else self.peak
+
+        def peak(self) -> float:
+            return 2.0
+
+    model = Sequential([Dense(32), ReLU(), Dense(10)], seed=0, math="bf16x3")
+    tape = model.trainer(data, 1, 64, Adam(1e-3)).tape
+    on_tiles = 2 * 2 * 64 * 784 * 32  # forward and the weights' gradient
+    assert isclose(training.limit(tape, Machine(True), "bf16x3")(), 1e-9 * (on_tiles / 8 + (tape.flop - on_tiles) / 2), rel_tol=1e-3)
+    assert training.limit(tape, Machine(False), "bf16x3")() == 0
+    assert isclose(training.limit(tape, Machine(True), "f32")(), 1e-9 * tape.flop / 2)
 
 
 def test_how_long_a_team_takes_to_meet(capsys):
@@ -114,7 +148,7 @@ def test_whatever_is_timed_is_tested():
 
 def test_probe_refuses_bad_arguments():
     p = Probe(None, 1)
-    for bad in ({"what": 4}, {"what": -1}, {"threads": 0}, {"nbytes": 64}, {"repeats": -1}):
+    for bad in ({"what": 7}, {"what": -1}, {"threads": 0}, {"nbytes": 64}, {"repeats": -1}):
         x = {"what": lib.NN_PROBE_FMA, "threads": 1, "nbytes": p.data.nbytes, "repeats": 1, **bad}
         assert lib.nn_probe(p.kernels, x["what"], x["threads"], p.data.pointer, x["nbytes"], x["repeats"],
                             p.scratch.pointer) == -1

@@ -167,8 +167,9 @@ static conv_unit conv_unit_of(const conv_shape *v, const conv_weight_plan *plan,
     int64_t r = plan->flat ? strip : strip / v->S, s = plan->flat ? 0 : strip % v->S, inputs = v->C / v->G;
     int64_t m = part_begin(plan->rows, plan->blocks, block), row = r * v->dh - v->pt, column = s * v->dw - v->pl;
     int64_t outputs = v->K / plan->groups, k = g * outputs + j, per_tap = plan->across ? 1 : v->C; /* rows of a tap, if flat */
-    const int64_t width = at_most(outputs - j, panels * plan->nr);
-    conv_unit u = {.mr = part_begin(plan->rows, plan->blocks, block + 1) - m, .width = width, .nv = (width + VW - 1) / VW, .dy = k};
+    conv_unit u = {.mr = part_begin(plan->rows, plan->blocks, block + 1) - m, .dy = k};
+    u.width = at_most(outputs - j, panels * plan->nr);
+    u.nv = (u.width + VW - 1) / VW;
     if (plan->lanes) {
         k = j = part_begin(outputs, plan->panels, panel);
         u.nv = u.width = part_begin(outputs, plan->panels, panel + 1) - j;
@@ -383,13 +384,12 @@ static void conv_bwd_weight(const nn_call *c, int64_t begin, int64_t end)
         levels++;
     conv_unit *u = (conv_unit *)(void *)c->team->scratch;
     real *turned = (real *)(void *)(c->team->scratch + sizeof(conv_unit) * CONV_UNITS), *lanes = turned + x_turned + dy_turned;
-    const int64_t room = (c->team->scratch + NN_RANK_NBYTES - (char *)lanes) / (int64_t)sizeof(real) / CONV_TILE_SIZE;
+    const int64_t room = (c->team->scratch + NN_RANK_NBYTES - (char *)lanes) / (int64_t)(sizeof(real) * CONV_TILE_SIZE);
     const int64_t fit = at_most(CONV_UNITS, room / (levels + (plan.lanes ? 1 : 0)));
     conv_weight_job w = {.v = &v, .u = u, .x = c->arg[1], .dy = c->arg[2], .turned_x = turned, .turned_dy = turned + x_turned,
                          .lanes = lanes};
     conv_plan_bands(&w, &plan);
-    const int64_t panels = plan.window ? WINDOW_PANELS : 1; /* of a unit */
-    for (; begin < end; begin += w.units * panels) {
+    for (const int64_t panels = plan.window ? WINDOW_PANELS : 1; begin < end; begin += w.units * panels) {
         w.units = at_most((end - begin + panels - 1) / panels, fit);
         for (int64_t i = 0; i < w.units; i++)
             u[i] = conv_unit_of(&v, &plan, begin + i * panels, at_most(panels, end - begin - i * panels));

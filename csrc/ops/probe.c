@@ -2,6 +2,7 @@
  *
  *   fma    FMAs of the shape of a register tile: one broadcast from L1 for every two, nothing else (performance.md,
  *          section 1). Real code may not do better, and a plain FMA loop without loads is not what it could reach.
+ *   bf16   products of a math mode as the tiles' inner loop does them, both operands in L1 (amx.c); bf16x3 and bf16x6 alike
  *   read   vector loads over a range again and again: L1, L2, L3 or memory, by its size
  *   words  words of Philox and nothing else: numbers at random can be no faster (vec/philox.h)
  *   meet   barriers of the team: how far apart its processors are, which on a virtual machine changes by the minute
@@ -74,6 +75,7 @@ static double probe_kernel(int32_t what, void *out, const void *data, int64_t nb
 #ifdef NN_PASS_DRIVER
 typedef struct probe_context {
     const nn_kernel_set *set;
+    const nn_bf16_set *bf16;
     const char *data;
     int64_t nbytes, repeats;
     double *done; /* per rank */
@@ -92,6 +94,10 @@ static void probe_rank(const nn_team *team, void *context)
         x->done[team->rank] = team->rank == 0 ? (double)x->repeats : 0;
         return;
     }
+    if (x->what >= NN_PROBE_BF16) {
+        x->done[team->rank] = x->bf16->probe ? x->bf16->probe(x->what, team->scratch, x->data, x->nbytes, x->repeats) : 0;
+        return;
+    }
     if (x->what == NN_PROBE_READ)
         nn_team_split(team, x->nbytes, 4096, &begin, &end);
     x->done[team->rank] = x->set->probe(x->what, team->scratch, x->data + begin, end - begin, x->repeats);
@@ -100,11 +106,12 @@ static void probe_rank(const nn_team *team, void *context)
 double nn_probe(const nn_kernels *kernels, int32_t what, int32_t threads, const void *data, int64_t nbytes,
                 int64_t repeats, void *scratch)
 {
-    if (what < NN_PROBE_FMA || what > NN_PROBE_MEET || threads < 1 || threads > NN_MAX_THREADS || repeats < 0 ||
-        nbytes < (what == NN_PROBE_FMA ? NN_PROBE_FMA_NBYTES : 0) || !data || !scratch)
+    const int counts = what == NN_PROBE_FMA || what >= NN_PROBE_BF16;
+    if (what < NN_PROBE_FMA || what > NN_PROBE_BF16X6 || threads < 1 || threads > NN_MAX_THREADS || repeats < 0 ||
+        nbytes < (counts ? NN_PROBE_FMA_NBYTES : 0) || !data || !scratch)
         return -1;
     double done[NN_MAX_THREADS] = {0}, total = 0;
-    probe_context x = {kernels->f32, data, nbytes, repeats, done, what};
+    probe_context x = {kernels->f32, kernels->bf16, data, nbytes, repeats, done, what};
     nn_team_run(threads, scratch, probe_rank, &x);
     for (int32_t t = 0; t < threads; t++)
         total += done[t];

@@ -163,7 +163,7 @@ def _roof(row: dict, peer: dict) -> float:
     """The ratio that a kernel at 100 % of the peak of the same run would have; infinite where the peak is not its limit, or was
     measured while others had a processor: ours were above it."""
     share = row["share_of_peak"] or 0
-    return peer["ratio"] / share if row["math"] == "f32" and 0 < share <= 1 else inf
+    return peer["ratio"] / share if 0 < share <= 1 else inf
 
 
 def _passes(gate: Gate, row: dict, peer: dict) -> bool:

@@ -114,10 +114,12 @@ def _tensor(a: Arg, real: str) -> Tensor:
 
 def limit(case: Case, size: tuple[int, ...], probe: Probe, math: str = "f32") -> tuple[float, Callable[[], float]] | None:
     """What bounds a case from above, if a probe measures it: how much of it a call needs, and how much this machine does in a
-    nanosecond. FMAs of float32 for a product, words of Philox for what draws numbers."""
+    nanosecond. FMAs of float32 for a product, its products on tiles in another math mode, words of Philox for what draws
+    numbers."""
     if case.words:
         return case.words(*size), probe.words
-    return (case.flop(*size), probe.peak) if case.op in BY_PEAK and math == "f32" else None
+    peak = probe.products(math) if case.op in BY_PEAK else None
+    return (case.flop(*size), peak) if peak else None
 
 
 def steps_for(bench: Bench, seconds: float) -> int:

@@ -1,8 +1,9 @@
-"""What this machine can do: FMA rate, words of the counter RNG and read bandwidth, by the probes of csrc/ops/probe.c.
+"""What this machine can do: FMA rate, tiles, words of the counter RNG and read bandwidth, by the probes of csrc/ops/probe.c.
 
 *Peak* is the rate of FMAs with one broadcast from L1 for every two, on random data, on as many threads and with the
 same instruction set as the case it is compared with, measured right before and after it: clocks change within
-milliseconds, and a neighbour on the same core halves them.
+milliseconds, and a neighbour on the same core halves them. That of a math mode of bfloat16 is the rate of its products on
+tiles with both operands in L1; where there are no tiles it has none.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import platform
 import random
 import time
 from array import array
+from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 from nncore._ffi import ffi, kernels, kernels_name, lib, thread_count
@@ -19,6 +22,7 @@ from nncore.tensor import Tensor
 
 PROBE_SECONDS = 0.002
 TEAM_PROBES = 5  # of which the best counts: threads that slept are woken on the processor that calls, and move away later
+PRODUCTS = {"bf16": lib.NN_PROBE_BF16, "bf16x3": lib.NN_PROBE_BF16X3, "bf16x6": lib.NN_PROBE_BF16X6}
 # Half of what a small L1, L2 and L3 hold, so that a neighbour's data have room too; and far more than an L3.
 LEVELS = {"L1": 16 << 10, "L2": 256 << 10, "L3": 4 << 20, "memory": 128 << 20}
 
@@ -33,9 +37,10 @@ class Probe:
         self.data = random_floats(lib.NN_PROBE_FMA_NBYTES // 4)
         # Calibrated on one thread: raising a team the first time takes longer than the probe.
         self.repeats = {}
-        for what in (lib.NN_PROBE_FMA, lib.NN_PROBE_WORDS):
-            once = min(self._seconds(what, self.data, 50, 1)[0] for _ in range(5)) / 50
-            self.repeats[what] = max(1, int(PROBE_SECONDS / once))
+        for what in (lib.NN_PROBE_FMA, lib.NN_PROBE_WORDS, *PRODUCTS.values()):
+            if self._seconds(what, self.data, 50, 1)[1]:
+                once = min(self._seconds(what, self.data, 50, 1)[0] for _ in range(5)) / 50
+                self.repeats[what] = max(1, int(PROBE_SECONDS / once))
 
     def _seconds(self, what: int, data: Tensor, repeats: int, threads: int) -> tuple[float, float]:
         """(seconds, work done)."""
@@ -46,6 +51,11 @@ class Probe:
     def peak(self) -> float:
         """GFLOP/s of FMAs, now."""
         return self._rate(lib.NN_PROBE_FMA)
+
+    def products(self, math: str) -> Callable[[], float] | None:
+        """What measures the GFLOP/s of products in a math mode, now; None without tiles."""
+        what = PRODUCTS.get(math, lib.NN_PROBE_FMA)
+        return partial(self._rate, what) if what in self.repeats else None
 
     def words(self) -> float:
         """Words of Philox in a nanosecond, now."""

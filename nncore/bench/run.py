@@ -95,6 +95,10 @@ def _limits(plan: Plan, teams: list[Team]) -> Iterator[dict]:
         if plan.text in "limit fma":
             peak = median(probe.peak() for _ in range(4 * plan.rounds + 1))
             yield kernels.row("limit fma", "2 per broadcast", probe, None, peak, None, 1.0)
+        for math in limits.PRODUCTS if plan.text in "limit tiles" else ():
+            if rate := probe.products(math):
+                peak = median(rate() for _ in range(4 * plan.rounds + 1))
+                yield kernels.row("limit tiles", "operands in L1", probe, None, peak, None, 1.0, math)
         if plan.text in "limit philox":
             words = median(probe.words() for _ in range(4 * plan.rounds + 1))
             yield kernels.row("limit philox", "words alone", probe, None, None, 4 * words, 1.0)

@@ -16,7 +16,7 @@ from nncore.bench.duel import PAUSE, PEER_MATH, against
 from nncore.bench.kernels import row
 from nncore.bench.limits import Probe
 from nncore.bench.peer import Peer
-from nncore.graph.tape import Executor
+from nncore.graph.tape import Executor, Tape
 from nncore.nn.conv import Conv2D
 from nncore.nn.layers import Dense, ReLU
 from nncore.nn.pool import MaxPool2D
@@ -100,22 +100,30 @@ class Job:
 
 
 class Turns:
-    """A callback: after each of our epochs a probe, an epoch of every peer's, and a probe again."""
+    """A callback: after each of our epochs the limit of a step (`limit` below), an epoch of every peer's, and the limit again."""
 
-    def __init__(self, probe: Probe, peers: list[Peer]):
-        self.probe, self.peers, self.before, self.after = probe, peers, [], []
+    def __init__(self, peers: list[Peer]):
+        self.peers, self.limit, self.before, self.after = peers, None, [], []
         self.taken: list[list[float]] = [[] for _ in peers]
 
     def on_epoch_end(self, *_) -> None:
-        self.after.append(self.probe.peak())
+        self.after.append(self.limit())
         for peer, taken in zip(self.peers, self.taken, strict=True):
             taken.append(peer.ask("epoch")["seconds"])
         time.sleep(PAUSE if self.peers else 0)
-        self.before.append(self.probe.peak())
+        self.before.append(self.limit())
 
-    def peaks(self) -> Iterator[float]:
-        """The higher of the two around each epoch but the first: a team that slept through a peer's epoch is slow to spread."""
-        return map(max, self.before, self.after[1:])
+    def limits(self) -> Iterator[float]:
+        """The lower of the two around each epoch but the first: a team that slept through a peer's epoch is slow to spread."""
+        return map(min, self.before, self.after[1:])
+
+
+def limit(tape: Tape, probe: Probe, math: str) -> Callable[[], float]:
+    """What measures, now, the seconds of a step of which every instruction runs at its peak: that of FMAs or, if the tape gives
+    it the math mode, that of tiles. Where there are none, 0: nothing is known."""
+    rate = probe.products(math)
+    on_tiles = sum(i.flop for i in tape.instructions if math in i.note.split())
+    return lambda: 1e-9 * (on_tiles / rate() + (tape.flop - on_tiles) / probe.peak()) if rate else 0.0
 
 
 def measure(job: Job, probe: Probe, rounds: int, peers: list[Peer], folder: Path) -> dict:
@@ -124,17 +132,17 @@ def measure(job: Job, probe: Probe, rounds: int, peers: list[Peer], folder: Path
     model.math = job.math
     request = job.request(folder) if peers else {}
     rivals = [p for p in peers if "skip" not in p.ask("train", **request)]
-    turns = Turns(probe, rivals)
+    turns = Turns(rivals)
     trainer = model.trainer(job.data, 1 + rounds, job.batch, Adam(RATE), executor=Executor(probe.isa, probe.threads),
                             callbacks=[turns])
+    turns.limit = limit(trainer.tape, probe, job.math)
     n, history = len(trainer.data), trainer.run()
-    flop = trainer.tape.flop * trainer.steps_per_epoch
     taken = [n / record["images_per_s"] for record in history][1:]
-    shares = [flop / t * 1e-9 / p for t, p in zip(taken, turns.peaks(), strict=True)]
+    shares = [trainer.steps_per_epoch * least / t for t, least in zip(taken, turns.limits(), strict=True)]
     middle = median(taken)
     images = "" if n == 60_000 else f" {n} images"
-    found = row("epoch", f"{job.title} batch {job.batch}{images}", probe, middle, flop / middle * 1e-9, None, median(shares),
-                job.math)
+    gflops = trainer.tape.flop * trainer.steps_per_epoch / middle * 1e-9
+    found = row("epoch", f"{job.title} batch {job.batch}{images}", probe, middle, gflops, None, median(shares) or None, job.math)
     found["rounds"] = taken
     found["peers"] = [against(p, "epoch", PEER_MATH[job.math], taken, t[1:], None)
                       for p, t in zip(rivals, turns.taken, strict=True)]

@@ -150,6 +150,7 @@ def test_the_assignment_needs_time_ratio_and_accuracy():
 def test_modes_have_gates_of_their_own():
     assert verdict(row([2.7] * 9, "conv", math="bf16x3"))["holds"]
     assert not verdict(row([2.5] * 9, "conv", math="bf16x3"))["holds"]
+    assert verdict(row([2.0] * 9, "conv", math="bf16x3", share=0.8))["out_of_reach"]  # 2.5 at the tiles' peak
 
 
 # ---- figures kept ------------------------------------------------------------------------------------------------------
