@@ -1,15 +1,16 @@
 /* gemm_turned_kernel.h - the KERNEL part of gemm.c for products whose rows go to the lanes. Included by gemm_kernel.h. */
 
-/* A block of C from its transpose, whose rows are `stride` apart: c (rows, cols) = t^T. */
+/* A block of C from its transpose, whose rows are `stride` apart, whole vectors: c (rows, cols) = t^T. */
 static void turn_block(real *c, int64_t rsc, const real *t, int64_t stride, int64_t rows, int64_t cols)
 {
     for (int64_t i = 0; i < rows; i += VW)
         for (int64_t j = 0; j < cols; j += VW) {
-            const vmask m = v_tail(at_most(rows - i, VW)), tail = v_tail(at_most(cols - j, VW));
+            const vmask tail = v_tail(at_most(cols - j, VW));
             vreal block[VW];
+            const real *row[VW];
             for (int64_t q = 0; q < VW; q++)
-                block[q] = j + q < cols ? v_load_m(t + (j + q) * stride + i, m) : v_zero();
-            v_transpose(block);
+                row[q] = t + at_most(j + q, cols - 1) * stride + i;
+            v_load_turned(block, row);
             for (int64_t q = 0; q < VW && i + q < rows; q++)
                 v_store_m(c + (i + q) * rsc + j, tail, block[q]);
         }

@@ -31,6 +31,7 @@ def report(run: str, output: str | None, image: int, refresh: bool, threads: int
       nncore report runs/mine
       nncore report runs/mine --output report.html --image 17
       nncore report runs/bench                      what nncore bench --out runs/bench kept
+      nncore report runs/bench --output speed.svg   all of it at a glance, as one picture
 
     What needs the network or the data is worked out once and kept in RUN/insight.json. Without the data set, or before
     the run has ended, the report shows what there is. Needs pip install 'nncore[report]'.
@@ -48,13 +49,14 @@ def report(run: str, output: str | None, image: int, refresh: bool, threads: int
 
 
 def _bench(files: list[Path], output: str | None) -> str:
-    """The page about the last of a bench's files; returns its path."""
+    """The page about the last of a bench's files, or the picture of all; returns its path."""
     from nncore.bench.groups import verdicts
     from nncore.bench.store import read
-    from nncore.report import bench_html
+    from nncore.report import bench_html, glance_svg
 
     path = output or str(files[-1].with_suffix(".html"))
-    write_atomic(path, bench_html(files, list(verdicts(read(files[-1])["cases"]))).encode("utf-8", "replace"))
+    found = glance_svg(files) if path.endswith(".svg") else bench_html(files, list(verdicts(read(files[-1])["cases"])))
+    write_atomic(path, found.encode("utf-8", "replace"))
     return path
 
 

@@ -1,5 +1,10 @@
 /* test_parallel.c - teams: ranks, shares, and barriers with more threads than processors. */
+#if defined(__linux__)
+#define _GNU_SOURCE
+#else
 #define _POSIX_C_SOURCE 200809L
+#endif
+#include <sched.h>
 #include <string.h>
 #include <stdlib.h>
 #include <time.h>
@@ -149,11 +154,62 @@ static void paces(void)
     free(scratch);
 }
 
+#if defined(__linux__)
+typedef struct seating {
+    volatile int32_t verdict, first; /* where rank 0 was */
+    int32_t size, together, moved;
+} seating;
+
+/* Rank 1 goes to where rank 0 is, as a thread that is woken does, and waits there for one that works. */
+static void sit(const nn_team *team, void *context)
+{
+    seating *s = context;
+    cpu_set_t before, after, one;
+    CPU_ZERO(&one);
+    sched_getaffinity(0, sizeof before, &before);
+    if (team->rank == 0) {
+        s->size = team->size;
+        s->first = sched_getcpu();
+    }
+    nn_team_barrier(team, &s->verdict);
+    if (team->rank == 1 && CPU_ISSET(s->first, &before)) {
+        CPU_SET(s->first, &one);
+        sched_setaffinity(0, sizeof one, &one);
+        sched_setaffinity(0, sizeof before, &before);
+    }
+    for (int64_t round = 0; round < ROUNDS; round++) {
+        nn_team_barrier(team, &s->verdict);
+        for (double end = seconds() + 2e-4; team->rank == 0 && seconds() < end;)
+            s->first = sched_getcpu();
+        nn_team_barrier(team, &s->verdict);
+        s->together += team->rank == 1 && sched_getcpu() == s->first;
+    }
+    sched_getaffinity(0, sizeof after, &after);
+    if (!CPU_EQUAL(&before, &after))
+        s->moved = 1;
+}
+
+/* Ranks on one processor part, and may go wherever they could before. */
+static void seats(void)
+{
+    void *scratch = aligned_alloc(64, (size_t)nn_scratch_nbytes(2));
+    seating s = {0};
+    nn_team_run(2, scratch, sit, &s);
+    CHECK(!s.moved, "a rank may run on other processors than before");
+    CHECK(s.size < 2 || nn_threads_available() < 2 || s.together < ROUNDS / 2, "%d of %d rounds on one processor", s.together,
+          ROUNDS);
+    free(scratch);
+}
+#else
+static void seats(void) {}
+#endif
+
 int main(void)
 {
     shares();
     teams();
     paces();
+    seats();
     CHECK(nn_threads_available() >= 1 && nn_threads_available() <= NN_MAX_THREADS, "%d", nn_threads_available());
     return check_summary("test_parallel");
 }
