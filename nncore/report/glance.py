@@ -43,8 +43,8 @@ def glance_svg(files: list[Path], peer: str = "torch") -> str:
         try:
             heads.append(lines[0])
             for r in lines[1:]:
-                for p in r["peers"] if r["math"] == "f32" and r.get("group") else ():
-                    if p["name"] == peer and number(p["ratio"]):
+                for p in r["peers"]:
+                    if r["math"] == "f32" and r.get("group") and p["name"] == peer and number(p["ratio"]):
                         found[r["group"], r["case"], r["shape"], int(r["threads"])] = p["ratio"]
             machines = {h["machine"]["cpu"] for h in heads}
             version = heads[-1]["peers"].get(peer, {}).get(peer, "")
@@ -67,16 +67,17 @@ def _bars(found: dict[tuple, float]) -> list[dict]:
             ratios = [r for key, r in found.items() if key[0] == group and key[3] == threads]
             ratio = exp(fsum(map(log, ratios)) / len(ratios))
             series = "one thread" if threads == 1 else f"{threads} threads"
-            bars.append({"what": title, "series": series, "ratio": digits(ratio), "told": text.fixed(ratio, 2)})
+            bars.append({"what": title, "threads": threads, "series": series, "ratio": digits(ratio), "told": text.fixed(ratio, 2)})
     return bars
 
 
 def _drawn(bars: list[dict], name: str) -> str:
     alt = vega()
-    names, series = (list(dict.fromkeys(b[k] for b in bars)) for k in ("what", "series"))
+    names = list(dict.fromkeys(b["what"] for b in bars))
+    series = list(dict.fromkeys(b["series"] for b in sorted(bars, key=lambda b: b["threads"])))
     top = max(b["ratio"] for b in bars) * 1.12
     x = alt.X("ratio:Q", scale=alt.Scale(domain=[0, max(top, 1.2)], nice=False),
-              axis=alt.Axis(title=f"times as fast as {name}", grid=False, tickCount=6, format="~g"))
+              axis=alt.Axis(title=f"times as fast as {name}", grid=False, tickCount=6, format="d"))
     y = alt.Y("what:N", sort=names, axis=alt.Axis(title=None, labelLimit=ROOM, minExtent=ROOM, maxExtent=ROOM, domain=False,
                                                   ticks=False, labelFontSize=12, labelColor=INK))
     shift = alt.YOffset("series:N", sort=series)
