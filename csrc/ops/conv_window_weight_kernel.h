@@ -2,7 +2,7 @@
  * of weights in one tile, so that dy is read once. A panel is one vector of output channels, so that two threads may share a
  * first layer's 32; where a rank has two of them they are one tile, if there are registers for 18 sums: x is then broadcast
  * once for both. Included by conv_weight_kernel.h. */
-enum { WINDOW_AHEAD_PIXELS = 16, WINDOW_PANELS = MR > CONV_CHAIN_ROWS ? 2 : 1 };
+enum { WINDOW_AHEAD_PIXELS = 16, WINDOW_PANELS = (int)MR > (int)CONV_CHAIN_ROWS ? 2 : 1 };
 
 /* Columns [q, end) of an output row that see columns [s0, s1) of rows [r0, r1) of taps: best if these are constants. */
 V_INLINE void conv_dw_window_columns(const int nv, const int r0, const int r1, const int s0, const int s1, const conv_walk *o,

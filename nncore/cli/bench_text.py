@@ -82,7 +82,7 @@ def gates(found: list[dict]) -> str:
     level = min(v["level"] for v in found)
     notes.insert(0, f"Medians of paired ratios; intervals by order statistics of the rounds, {level:.1%}.")
     if any(v["out_of_reach"] for v in found):
-        notes.insert(1, "OUT OF REACH: ours would be short at 100 % of the peak of the same run (FMAs; tiles; words of Philox) too.")
+        notes.insert(1, "OUT OF REACH: ours would be short at 100 % of the peak of the same run (FMAs, tiles, words of Philox).")
     if crowded > MUCH:
         notes.insert(0, f"Others took up to {crowded:.0%} of the processors: measure again on a machine that is at rest.")
     return "\n".join([table(rows, right=(2, 5, 6, 7, 8)), "", *notes])

@@ -67,7 +67,8 @@ def _bars(found: dict[tuple, float]) -> list[dict]:
             ratios = [r for key, r in found.items() if key[0] == group and key[3] == threads]
             ratio = exp(fsum(map(log, ratios)) / len(ratios))
             series = "one thread" if threads == 1 else f"{threads} threads"
-            bars.append({"what": title, "threads": threads, "series": series, "ratio": digits(ratio), "told": text.fixed(ratio, 2)})
+            bars.append({"what": title, "threads": threads, "series": series, "ratio": digits(ratio),
+                         "told": text.fixed(ratio, 2)})
     return bars
 
 
@@ -98,6 +99,7 @@ def _alone(svg: str, peer: str, machine: str) -> str:
     width, height = map(float, opening.split('viewBox="')[1].split('"')[0].split()[2:])
     opening = opening.replace(f'viewBox="0 0 {width:g} {height:g}"', f'viewBox="0 0 {width:g} {height + 24:g}"')
     told = escape(f"mode f32, medians by turns on {machine}, against {peer}; the dashed line is {peer.partition(' ')[0]}")
-    return (f'{opening} width="{width:g}" height="{height + 24:g}"><style>{style}text {{ font-family: system-ui, sans-serif }}</style>'
+    style += "text { font-family: system-ui, sans-serif }"
+    return (f'{opening} width="{width:g}" height="{height + 24:g}"><style>{style}</style>'
             f'<rect width="100%" height="100%" fill="var(--ground)"/>'
             f'<text x="12" y="{height + 12:g}" font-size="11" fill="{SOFT}">{told}</text>{rest}\n')
