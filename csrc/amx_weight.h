@@ -8,11 +8,10 @@
  * unit are copied side by side. */
 
 enum {
-    WEIGHT_X_NBYTES = 1 << 20,
+    WEIGHT_X_NBYTES = 1 << 20, /* more if one block of many channels takes more */
     WEIGHT_DY_NBYTES = 3 << 18,
     WEIGHT_RUN = 32, /* blocks of a tiles' product at a time */
-    WEIGHT_STRIP_NBYTES = WEIGHT_RUN * 3 * T_STEP,
-    WEIGHT_SUMS_NBYTES = NN_RANK_NBYTES - WEIGHT_X_NBYTES - WEIGHT_DY_NBYTES - WEIGHT_STRIP_NBYTES
+    WEIGHT_STRIP_NBYTES = WEIGHT_RUN * 3 * T_STEP
 };
 typedef struct tile_weight {
     const conv_shape *v;
@@ -30,6 +29,19 @@ static int64_t weight_reach(const conv_shape *v) { return conv_reach(v, v->R - 1
 static int64_t weight_copies(const conv_shape *v) { return weight_reach(v) > 0 ? 2 : 1; }
 
 static int64_t weight_pairs(const conv_shape *v, int64_t steps) { return steps * (BF16_BLOCK / 2) + weight_reach(v) / 2 + 1; }
+
+/* Bytes of x for so many blocks of an image, and what there is for x; sums get the rest of the scratch, none if it is negative. */
+static int64_t weight_image_nbytes(const conv_shape *v, int64_t steps)
+{
+    return v->sh * v->sw * ((v->C + 15) / 16) * weight_copies(v) * v->planes * weight_pairs(v, steps) * T_ROW;
+}
+
+static int64_t weight_x_nbytes(const conv_shape *v) { return conv_max(WEIGHT_X_NBYTES, weight_image_nbytes(v, 1)); }
+
+static int64_t weight_sums_nbytes(const conv_shape *v)
+{
+    return NN_RANK_NBYTES - weight_x_nbytes(v) - WEIGHT_DY_NBYTES - WEIGHT_STRIP_NBYTES;
+}
 
 /* The lines of channels [c, c + 16) of a phase, [copy][plane][pair]. */
 static char *weight_lines(const tile_weight *o, int64_t phase, int64_t c)
@@ -191,15 +203,15 @@ static void weight_turn(float *sums)
 static int weight_sizes(tile_weight *o)
 {
     const conv_shape *v = o->v;
-    const int64_t lines = v->sh * v->sw * ((v->C + 15) / 16) * weight_copies(v) * v->planes;
-    const int64_t dy = o->panels * v->planes * T_STEP, blocks = conv_max(1, conv_blocks(v));
+    const int64_t x_nbytes = weight_x_nbytes(v), dy = o->panels * v->planes * T_STEP;
+    const int64_t blocks = conv_max(1, conv_blocks(v));
     o->steps = at_most(blocks, CONV_STEPS);
-    while (o->steps > 0 && (lines * weight_pairs(v, o->steps) * T_ROW > WEIGHT_X_NBYTES || o->steps * dy > WEIGHT_DY_NBYTES))
+    while (o->steps > 0 && (weight_image_nbytes(v, o->steps) > x_nbytes || o->steps * dy > WEIGHT_DY_NBYTES))
         o->steps = o->steps > 8 ? o->steps * 3 / 4 : o->steps - 1;
     o->pairs = weight_pairs(v, o->steps);
-    o->image = lines * o->pairs * T_ROW;
+    o->image = weight_image_nbytes(v, o->steps);
     o->images = 1;
-    while (o->steps == blocks && (o->images + 1) * o->steps <= WEIGHT_RUN && (o->images + 1) * o->image <= WEIGHT_X_NBYTES &&
+    while (o->steps == blocks && (o->images + 1) * o->steps <= WEIGHT_RUN && (o->images + 1) * o->image <= x_nbytes &&
            (o->images + 1) * o->steps * dy <= WEIGHT_DY_NBYTES)
         o->images++;
     return o->steps > 0;
@@ -221,9 +233,9 @@ static void weight_band(const nn_call *c, const tile_weight *o, float *sums, int
 
 static void weight_chain(const nn_call *c, const conv_shape *v, float *sums, int64_t unit, int64_t units, int64_t n, int64_t end)
 {
-    tile_weight o = {.v = v, .panel = weight_panel(v, unit), .x = c->team->scratch + WEIGHT_SUMS_NBYTES};
+    tile_weight o = {.v = v, .panel = weight_panel(v, unit), .x = c->team->scratch + weight_sums_nbytes(v)};
     o.panels = weight_panel(v, unit + units - 1) - o.panel + 1;
-    o.dy = o.x + WEIGHT_X_NBYTES;
+    o.dy = o.x + weight_x_nbytes(v);
     o.strip = o.dy + WEIGHT_DY_NBYTES;
     weight_sizes(&o);
     const int64_t blocks = conv_blocks(v), band = o.steps, begin = n;
@@ -245,7 +257,7 @@ static void weight_chain(const nn_call *c, const conv_shape *v, float *sums, int
 static void tile_conv_bwd_weight(const nn_call *c, int64_t begin, int64_t end)
 {
     const conv_shape v = conv_shape_of(c);
-    const int64_t fit = WEIGHT_SUMS_NBYTES / (conv_levels(&v) * T_SIDE * T_SIDE * (int64_t)sizeof(float));
+    const int64_t fit = weight_sums_nbytes(&v) / (conv_levels(&v) * T_SIDE * T_SIDE * (int64_t)sizeof(float));
     tile_weight largest = {.v = &v, .panels = at_most(conv_panels(&v), fit / conv_strips(&v) + 2)};
     if (fit < 1 || !weight_sizes(&largest)) { /* too large for the scratch: the same bits, slowly */
         c->set->bf16.conv_bwd_weight(c, begin, end);

@@ -49,8 +49,9 @@ def bench(parts: tuple[str, ...], data: str | None, model: str, out: str | None,
       nncore bench growth                           10,000 to 6,000,000 images
       nncore bench --compare runs/bench/OLD.jsonl runs/bench/NEW.jsonl
 
-    A share of peak is against FMAs with one broadcast from L1 for every two, for random numbers against Philox alone, measured
-    in the same run right before and after. Other work on the machine shows in every figure: look at the load in the heading.
+    A share of peak is against FMAs with one broadcast from L1 for every two, in other math modes against products on tiles with
+    operands in L1, for random numbers against Philox alone, measured in the same run right before and after. Other work on the
+    machine shows in every figure: look at the load in the heading.
 
     Against peers, ours and theirs take turns on the same data and processors; a ratio is peer's time / ours. The peers'
     interpreter is NNCORE_PEERS_PYTHON or .venv-peers (make bench-peers). --compare ends with 1 if NEW is slower.
