@@ -13,6 +13,7 @@ enum {
     WEIGHT_RUN = 32, /* blocks of a tiles' product at a time */
     WEIGHT_STRIP_NBYTES = WEIGHT_RUN * 3 * T_STEP
 };
+
 typedef struct tile_weight {
     const conv_shape *v;
     int64_t images, steps; /* of a band, and blocks of each */

@@ -67,18 +67,18 @@ static void take_seat(const nn_team *team)
 static void part_ways(const nn_team *team)
 {
 #if defined(__linux__)
-    cpu_set_t allowed, target, taken;
-    int shared = 0, here = sched_getcpu();
-    if (here < 0 || sched_getaffinity(0, sizeof allowed, &allowed) != 0)
-        return;
+    cpu_set_t allowed, target, taken; /* the last by other ranks */
+    const int here = sched_getcpu();
     CPU_ZERO(&taken);
     for (int32_t r = 0; r < team->size; r++) {
-        const int32_t at = r == team->rank ? here : atomic_load_explicit(&team->barrier->seats[r].processor, memory_order_relaxed);
-        shared |= r != team->rank && at == here;
-        if (at >= 0 && at < CPU_SETSIZE)
+        const int32_t at = atomic_load_explicit(&team->barrier->seats[r].processor, memory_order_relaxed);
+        if (r != team->rank && at >= 0 && at < CPU_SETSIZE)
             CPU_SET(at, &taken);
     }
-    for (int at = 0; shared && at < CPU_SETSIZE; at++)
+    const int shared = here >= 0 && here < CPU_SETSIZE && CPU_ISSET(here, &taken);
+    if (!shared || sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        return;
+    for (int at = 0; at < CPU_SETSIZE; at++)
         if (CPU_ISSET(at, &allowed) && !CPU_ISSET(at, &taken)) {
             CPU_ZERO(&target);
             CPU_SET(at, &target);

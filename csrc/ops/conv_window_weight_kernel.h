@@ -84,9 +84,5 @@ V_INLINE void conv_dw_window(const int nv, const conv_walk *o, const conv_place 
 }
 
 static void conv_dw_window_1(const conv_walk *o, const conv_place *at) { conv_dw_window(1, o, at); }
-#if VW > 1
-static void conv_dw_window_2(const conv_walk *o, const conv_place *at) { conv_dw_window(WINDOW_PANELS, o, at); }
-static conv_dw_fn *const conv_dw_window_tiles[2] = {conv_dw_window_1, conv_dw_window_2};
-#else
-static conv_dw_fn *const conv_dw_window_tiles[2] = {conv_dw_window_1, conv_dw_window_1};
-#endif
+static void conv_dw_window_most(const conv_walk *o, const conv_place *at) { conv_dw_window(WINDOW_PANELS, o, at); }
+static conv_dw_fn *const conv_dw_window_tiles[2] = {conv_dw_window_1, conv_dw_window_most};

@@ -102,9 +102,12 @@ class Job:
 class Turns:
     """A callback: after each of our epochs the limit of a step (`limit` below), an epoch of every peer's, and the limit again."""
 
-    def __init__(self, peers: list[Peer]):
-        self.peers, self.limit, self.before, self.after = peers, None, [], []
+    def __init__(self, probe: Probe, math: str, peers: list[Peer]):
+        self.probe, self.math, self.peers, self.before, self.after = probe, math, peers, [], []
         self.taken: list[list[float]] = [[] for _ in peers]
+
+    def on_train_begin(self, trainer) -> None:
+        self.limit = limit(trainer.tape, self.probe, self.math)
 
     def on_epoch_end(self, *_) -> None:
         self.after.append(self.limit())
@@ -123,7 +126,7 @@ def limit(tape: Tape, probe: Probe, math: str) -> Callable[[], float]:
     it the math mode, that of tiles. Where there are none, 0: nothing is known."""
     rate = probe.products(math)
     on_tiles = sum(i.flop for i in tape.instructions if math in i.note.split())
-    return lambda: 1e-9 * (on_tiles / rate() + (tape.flop - on_tiles) / probe.peak()) if rate else 0.0
+    return lambda: 1e-9 * ((on_tiles and on_tiles / rate()) + (tape.flop - on_tiles) / probe.peak()) if rate else 0.0
 
 
 def measure(job: Job, probe: Probe, rounds: int, peers: list[Peer], folder: Path) -> dict:
@@ -132,10 +135,9 @@ def measure(job: Job, probe: Probe, rounds: int, peers: list[Peer], folder: Path
     model.math = job.math
     request = job.request(folder) if peers else {}
     rivals = [p for p in peers if "skip" not in p.ask("train", **request)]
-    turns = Turns(rivals)
+    turns = Turns(probe, job.math, rivals)
     trainer = model.trainer(job.data, 1 + rounds, job.batch, Adam(RATE), executor=Executor(probe.isa, probe.threads),
                             callbacks=[turns])
-    turns.limit = limit(trainer.tape, probe, job.math)
     n, history = len(trainer.data), trainer.run()
     taken = [n / record["images_per_s"] for record in history][1:]
     shares = [trainer.steps_per_epoch * least / t for t, least in zip(taken, turns.limits(), strict=True)]

@@ -36,7 +36,7 @@ def bench_html(files: list[Path], gates: list[dict]) -> str:
 
     Raises DataError for a file that nncore bench did not write.
     """
-    runs = [_read(path) for path in files[-MOST_RUNS:]]
+    runs = [read_bench(path) for path in files[-MOST_RUNS:]]
     head, rows = runs[-1]
     try:
         threads = sorted({r["threads"] for r in rows})
@@ -57,7 +57,7 @@ def _about(head: dict) -> str:
     return ", ".join(parts) + f"; {harmless(head['when'])}" + (f"; against {', '.join(peers)}" if peers else "")
 
 
-def _read(path: Path) -> tuple[dict, list[dict]]:
+def read_bench(path: Path) -> tuple[dict, list[dict]]:
     """(head, rows)."""
     found = json_lines(path)
     if not found or found[0].get("schema") != SCHEMA:
@@ -84,7 +84,7 @@ def _ratios(rows: list[dict], threads: int) -> Figure | None:
     if not dots:
         return None
     names, packages = (list(dict.fromkeys(d[k] for d in dots)) for k in ("group", "series"))
-    means = [{"group": g, "series": s, "ratio": digits(_geometric(found))} for g in names for s in packages
+    means = [{"group": g, "series": s, "ratio": digits(geometric(found))} for g in names for s in packages
              if (found := [d["ratio"] for d in dots if (d["group"], d["series"]) == (g, s)])]
     x = _log_x("ratio:Q", "times as fast as the peer", [d["ratio"] for d in dots] + [1.0])
     y = vega().Y("group:N", sort=names, axis=value_axis(grid=False, minExtent=LEFT, maxExtent=LEFT, labelLimit=LEFT))
@@ -96,7 +96,7 @@ def _ratios(rows: list[dict], threads: int) -> Figure | None:
     even = vega().Chart(inline([{"ratio": 1.0}])).mark_rule(color=SOFT, strokeDash=[4, 3]).encode(x=x)
     height = max(HEIGHT, 20 * len(names) * max(1, len(packages)))
     chart = (even + points + ticks).properties(width=WIDTH - LEFT + 44, height=height)
-    return Figure(f"Ours against the peers, {_threads(threads)}", drawn(chart, f"Ratios by group, {threads} threads"),
+    return Figure(f"Ours against the peers, {told_threads(threads)}", drawn(chart, f"Ratios by group, {threads} threads"),
                   [(p, c, False) for p, c in zip(packages, SERIES, strict=False)],
                   "each dot a case, right of the dashed line we are faster; ticks are geometric means")
 
@@ -133,7 +133,7 @@ def _roofline(rows: list[dict], threads: int) -> Figure | None:
         chart = vega().Chart(inline(lines)).mark_line(color=LINE, strokeWidth=1.5).encode(x=x, y=y, detail="series:N") + chart
     told = ", ".join(f"{level} {text.decimal(rate, 3)}" for level, rate in roofs.items())
     chart = chart.properties(width=WIDTH, height=HEIGHT + 60)
-    return Figure(f"Roofline, {_threads(threads)}", drawn(chart, f"Roofline {threads}"),
+    return Figure(f"Roofline, {told_threads(threads)}", drawn(chart, f"Roofline {threads}"),
                   [(n, c, False) for n, c in zip(names, SERIES, strict=False)],
                   f"GFLOP/s; roofs: FMA {text.decimal(top, 3)} GFLOP/s" + (f", reading GB/s from {told}" if told else ""))
 
@@ -146,7 +146,7 @@ def _history(runs: list[tuple[dict, list[dict]]], threads: int) -> Figure | None
         for r in rows:
             if r["threads"] == threads and r.get("group") and r["peers"] and r["math"] == "f32":
                 groups.setdefault(harmless(r["group"]), []).append(r["peers"][0]["ratio"])
-        points += [{"run": number_, "value": digits(_geometric(v)), "series": g, "commit": harmless(head["commit"])}
+        points += [{"run": number_, "value": digits(geometric(v)), "series": g, "commit": harmless(head["commit"])}
                    for g, v in groups.items()]
     names = list(dict.fromkeys(p["series"] for p in points))[: len(SERIES)]
     points = [p for p in points if p["series"] in names]
@@ -160,7 +160,7 @@ def _history(runs: list[tuple[dict, list[dict]]], threads: int) -> Figure | None
     base = vega().Chart(inline(points)).encode(x=x, y=y, color=colour)
     chart = base.mark_line(strokeWidth=1.75) + base.mark_point(filled=True, size=22).encode(detail="commit:N")
     drawing = drawn(chart.properties(width=WIDTH, height=HEIGHT + 40), f"History {threads}")
-    return Figure(f"From commit to commit, {_threads(threads)}", drawing,
+    return Figure(f"From commit to commit, {told_threads(threads)}", drawing,
                   [(n, c, False) for n, c in zip(names, SERIES, strict=False)], "geometric means of the groups' ratios")
 
 
@@ -215,9 +215,9 @@ def _error(value) -> str:
     return text.NONE if number(value) is None else "exact" if value == 0 else f"{value:.1e}"
 
 
-def _threads(n: int) -> str:
+def told_threads(n: int) -> str:
     return "one thread" if n == 1 else f"{n} threads"
 
 
-def _geometric(values: list[float]) -> float:
+def geometric(values: list[float]) -> float:
     return exp(fsum(map(log, values)) / len(values))

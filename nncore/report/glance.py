@@ -6,16 +6,15 @@ It draws all files that nncore bench --out left in a folder, of one machine, and
 from __future__ import annotations
 
 from html import escape
-from math import exp, fsum, log
 from pathlib import Path
 
 from nncore.errors import DataError
 from nncore.report import text
+from nncore.report.bench import geometric, read_bench, told_threads
 from nncore.report.charts import INK, SERIES, SOFT, digits, drawn, inline, vega
 from nncore.report.page import TEMPLATES
-from nncore.report.read import harmless, json_lines, number
+from nncore.report.read import harmless, number
 
-SCHEMA = "nncore.bench/1"
 PEERS = {"torch": "PyTorch", "numpy": "NumPy", "sklearn": "scikit-learn"}
 # (group of groups.py, what a newcomer calls it), in the order of the picture.
 LINES = (
@@ -35,19 +34,14 @@ def glance_svg(files: list[Path], peer: str = "torch") -> str:
 
     Raises DataError for a file that nncore bench did not write, for files of several machines, and if none met the peer.
     """
-    heads, found = [], {}
+    machines, version, found = set(), "", {}
     for path in files:
-        lines = json_lines(path)
-        if not lines or lines[0].get("schema") != SCHEMA:
-            raise DataError(f"{path}: not a file of nncore bench --out ({SCHEMA})")
+        head, rows = read_bench(path)
         try:
-            heads.append(lines[0])
-            for r in lines[1:]:
-                for p in r["peers"]:
-                    if r["math"] == "f32" and r.get("group") and p["name"] == peer and number(p["ratio"]):
-                        found[r["group"], r["case"], r["shape"], int(r["threads"])] = p["ratio"]
-            machines = {h["machine"]["cpu"] for h in heads}
-            version = heads[-1]["peers"].get(peer, {}).get(peer, "")
+            machines.add(head["machine"]["cpu"])
+            version = head["peers"].get(peer, {}).get(peer, "")
+            found |= {(r["group"], r["case"], r["shape"], int(r["threads"])): p["ratio"] for r in rows for p in r["peers"]
+                      if r["math"] == "f32" and r.get("group") and p["name"] == peer and number(p["ratio"])}
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise DataError(f"{path}: not as nncore bench wrote it: {type(e).__name__}: {e}") from e
     if len(machines) > 1:
@@ -56,7 +50,7 @@ def glance_svg(files: list[Path], peer: str = "torch") -> str:
     if not bars:
         raise DataError(f"{files[0].parent}: no file has a ratio against {peer}: nncore bench --against {peer} --out DIR")
     name = PEERS.get(peer, harmless(peer))
-    return _alone(_drawn(bars, name), f"{name} {harmless(version.partition('+')[0])}", harmless(next(iter(machines))))
+    return _alone(_drawn(bars, name), f"{name} {harmless(version.partition('+')[0])}", harmless(machines.pop()))
 
 
 def _bars(found: dict[tuple, float]) -> list[dict]:
@@ -65,9 +59,8 @@ def _bars(found: dict[tuple, float]) -> list[dict]:
     for group, title in LINES:
         for threads in sorted({key[3] for key in found if key[0] == group}):
             ratios = [r for key, r in found.items() if key[0] == group and key[3] == threads]
-            ratio = exp(fsum(map(log, ratios)) / len(ratios))
-            series = "one thread" if threads == 1 else f"{threads} threads"
-            bars.append({"what": title, "threads": threads, "series": series, "ratio": digits(ratio),
+            ratio = geometric(ratios)
+            bars.append({"what": title, "threads": threads, "series": told_threads(threads), "ratio": digits(ratio),
                          "told": text.fixed(ratio, 2)})
     return bars
 
